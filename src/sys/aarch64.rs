@@ -1,0 +1,105 @@
+//! aarch64: what differs from one architecture to the next.
+//!
+//! ABI: number in `x8`, arguments in `x0` to `x5`, result in `x0`; no other
+//! register is overwritten (syscall(2)). The stack pointer is a multiple of 16
+//! always. clone(2): flags, stack, parent_tid, tls, child_tid.
+
+use super::{Arg, State};
+use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
+
+/// `AUDIT_ARCH_AARCH64`: how a seccomp filter knows the calls of this file.
+pub const AUDIT_ARCH: u32 = 0xc000_00b7;
+
+pub use super::generic::{CALLS, alarm, poll, seconds};
+
+/// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
+/// auxiliary vector) to `start`.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    naked_asm!("mov x0, sp", "b {start}", start = sym super::start)
+}
+
+/// Where a signal handler returns to (sigreturn(2)). Without it that would be
+/// the vDSO, which a child does not have.
+#[unsafe(naked)]
+pub extern "C" fn restorer() {
+    naked_asm!("mov x8, {}", "svc 0", const libc::SYS_rt_sigreturn)
+}
+
+/// Any system call.
+///
+/// # Safety
+///
+/// That of the call itself.
+#[inline(always)]
+pub unsafe fn call(nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> isize {
+    let result: Arg;
+    // SAFETY: the ABI above; what the call does is the caller's to answer for.
+    // The result is set.
+    unsafe {
+        asm!("svc 0", in("x8") nr as usize, inlateout("x0") a => result,
+             in("x1") b, in("x2") c, in("x3") d, in("x4") e, options(nostack));
+        result.assume_init().addr() as isize
+    }
+}
+
+/// clone(2) onto the client's stack; see [`super::fork`].
+///
+/// # Safety
+///
+/// `pid` may be written to.
+#[inline(always)]
+pub unsafe fn clone(
+    state: &State,
+    flags: u32,
+    pid: *mut i32,
+    socket: u32,
+    idle: u32,
+    lifetime: u32,
+) -> i32 {
+    let result: usize;
+    // SAFETY: the kernel keeps every register but one, in the child as well, so
+    // that what is for `child` is where its ABI wants it, or one move away. The
+    // child has an address space and a stack of its own, on which it never
+    // returns; the token is wiped before any other code of it runs. Without
+    // CLONE_SETTLS and the like the fourth and fifth argument are not looked at.
+    unsafe {
+        asm!("ldr x3, [{state}, {token}]",
+             "svc 0",
+             "mov w3, {lifetime:w}",
+             "cbnz w0, 2f",
+             "bl {child}",
+             "2:",
+             token = const offset_of!(State, token), child = sym super::child,
+             state = in(reg) state, lifetime = in(reg) lifetime,
+             in("x8") libc::SYS_clone as usize, inlateout("x0") flags as usize => result,
+             in("x1") super::client(), in("x2") pid,
+             in("x4") socket as usize, in("x5") idle as usize,
+             out("x3") _, out("x30") _);
+    }
+    result as i32
+}
+
+/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
+/// wipes the token from the register.
+#[inline(always)]
+pub fn kill(state: &State, pid: i32, signal: i32) {
+    // SAFETY: kill(2) touches no memory of ours.
+    unsafe {
+        asm!("ldr x3, [{state}, {token}]", "svc 0",
+             token = const offset_of!(State, token), state = in(reg) state,
+             in("x8") libc::SYS_kill as usize,
+             inlateout("x0") pid as usize => _, in("x1") signal as usize,
+             out("x3") _, options(nostack));
+    }
+}
+
+/// Where the program's file begins in memory: the page of its first function.
+pub fn image() -> usize {
+    let first: usize;
+    // SAFETY: takes an address, touches nothing.
+    unsafe { asm!("adrp {}, {}", out(reg) first, sym _start, options(pure, nomem, nostack)) };
+    first
+}

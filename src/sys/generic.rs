@@ -1,0 +1,160 @@
+//! What every architecture but x86_64 shares: the calls that are in each
+//! table, four functions that the compiler calls, and the help that an
+//! emulator needs.
+
+use super::{ANY, Arg, Slot, State, arch, arg, from, to};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The calls behind [`poll`], [`alarm`] and [`seconds`]: poll(2), alarm(2) and
+/// time(2) are not in the tables of later architectures.
+pub const CALLS: [libc::c_long; 3] = [
+    libc::SYS_ppoll,
+    libc::SYS_setitimer,
+    libc::SYS_clock_gettime,
+];
+
+/// ppoll(2) of `count` descriptors, for less than a second.
+///
+/// # Safety
+///
+/// `descriptors` is as many of them.
+#[inline(always)]
+pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> isize {
+    let mut time = [0, milliseconds as usize * 1_000_000];
+    // SAFETY: the caller's; of the time it writes what is left.
+    unsafe {
+        arch::call(
+            libc::SYS_ppoll as u32,
+            descriptors,
+            arg(count),
+            to(&mut time),
+            arg(0u32),
+            ANY,
+        )
+    }
+}
+
+/// alarm(2), by setitimer(2).
+#[inline(always)]
+pub fn alarm(seconds: u32) {
+    // `struct itimerval`: does not repeat; seconds and microseconds.
+    let timer = [0, 0, seconds as usize, 0];
+    let which = arg(libc::ITIMER_REAL as u32);
+    // SAFETY: reads the timer, writes nothing.
+    unsafe {
+        arch::call(
+            libc::SYS_setitimer as u32,
+            which,
+            from(&timer),
+            arg(0u32),
+            ANY,
+            ANY,
+        )
+    };
+}
+
+/// Seconds since some point (clock_gettime(2)).
+#[inline(always)]
+pub fn seconds() -> u32 {
+    let mut time = [0usize; 2];
+    let clock = arg(libc::CLOCK_MONOTONIC as u32);
+    // SAFETY: writes the time.
+    unsafe {
+        arch::call(
+            libc::SYS_clock_gettime as u32,
+            clock,
+            to(&mut time),
+            ANY,
+            ANY,
+            ANY,
+        )
+    };
+    time[0] as u32
+}
+
+/// In a slot whose client is being forked: no process has this number.
+pub const FORKING: i32 = i32::MAX;
+
+/// Writes `pid` into `slot` where clone has not. The kernel has; but qemu's
+/// emulation of it for one program writes it in the child only (7.2).
+#[inline(always)]
+pub fn note(state: &State, slot: &Slot, pid: i32) {
+    if pid < 0 || slot.pid.load(Relaxed) != FORKING {
+        return;
+    }
+    slot.pid.store(pid, Relaxed);
+    // It may have ended, and been reaped, before its slot could be found.
+    // SAFETY: looks whether there is such a process. No emulator has seccomp,
+    // which would ask for the token.
+    let exists = unsafe {
+        arch::call(
+            libc::SYS_kill as u32,
+            arg(pid as u32),
+            arg(0u32),
+            ANY,
+            ANY,
+            ANY,
+        )
+    };
+    if exists < 0 && slot.pid.swap(0, Relaxed) == pid {
+        state.count.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Functions that the compiler may call by these names (there is no libc). The
+/// volatile accesses keep it from recognising what they do and calling them
+/// from themselves.
+mod memory {
+    /// # Safety
+    ///
+    /// memcpy(3)
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+        for at in 0..len {
+            // SAFETY: the caller's.
+            unsafe { to.add(at).write_volatile(*from.add(at)) }
+        }
+        to
+    }
+
+    /// # Safety
+    ///
+    /// memmove(3)
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+        let upwards = to.addr() < from.addr();
+        for count in 0..len {
+            let at = if upwards { count } else { len - 1 - count };
+            // SAFETY: the caller's.
+            unsafe { to.add(at).write_volatile(*from.add(at)) }
+        }
+        to
+    }
+
+    /// # Safety
+    ///
+    /// memset(3)
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
+        for at in 0..len {
+            // SAFETY: the caller's.
+            unsafe { to.add(at).write_volatile(value as u8) }
+        }
+        to
+    }
+
+    /// # Safety
+    ///
+    /// memcmp(3)
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, len: usize) -> i32 {
+        for at in 0..len {
+            // SAFETY: the caller's.
+            let (a, b) = unsafe { (one.add(at).read_volatile(), *other.add(at)) };
+            if a != b {
+                return i32::from(a) - i32::from(b);
+            }
+        }
+        0
+    }
+}

@@ -1,0 +1,826 @@
+//! What rustix does not offer in its public interface, and the only `unsafe`
+//! of the server: the entry point, clone, signals, timers, the seccomp filter,
+//! and the memory layout that makes a child small.
+//!
+//! One file per architecture holds what differs, the same items in the same
+//! order; everything else is here.
+//!
+//! # Memory
+//!
+//! A child shares nothing with its parent but the code: the parent's stack and
+//! statics are kept from it (`MADV_DONTFORK`), and it starts on a stack of its
+//! own, [`CLIENT`], whose pages the parent never touches. So a fork copies no
+//! page and no page table, the parent takes no fault after it, and no client's
+//! address is to be found in another client's process.
+
+#![allow(unsafe_code)]
+
+use crate::LISTENER;
+use crate::clients::SLOTS;
+use crate::log::must;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+#[cfg(not(target_arch = "x86"))]
+use core::ptr::null_mut;
+#[cfg(not(target_arch = "x86_64"))]
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
+use libc::SIGCHLD;
+use rot13d_pure::addr::SocketAddress;
+use rot13d_pure::args::{self, Config};
+use rot13d_pure::fmt::id;
+use rot13d_pure::line::{Buffer, Step};
+#[cfg(not(target_arch = "x86"))]
+use rustix::fd::BorrowedFd;
+#[cfg(not(target_arch = "x86"))]
+use rustix::mm::{Advice, madvise};
+
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(target_arch = "arm", path = "arm.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
+#[cfg_attr(target_arch = "x86", path = "x86.rs")]
+mod arch;
+#[cfg(not(target_arch = "x86_64"))]
+mod generic;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "x86"
+)))]
+compile_error!("src/sys has no file for this architecture");
+
+pub use arch::{AUDIT_ARCH, CALLS, alarm, seconds};
+
+/// All that the parent knows, in one place, so that one register reaches it
+/// with short offsets. No child has it. It begins a page, above
+/// [`CLIENT`], which is how [`handle`] tells a child and
+/// [`keep_memory_from_children`] finds what to keep.
+#[repr(C, align(4096))]
+pub struct State {
+    /// What the command line asks for.
+    pub config: Config<Word>,
+    /// What clone and kill must carry in their fourth argument register to
+    /// pass the cage: random, and in no memory or register of a child.
+    token: usize,
+    /// Where the server listens, or was told to.
+    pub listener: Slot,
+    /// Clients that there are.
+    pub count: AtomicU32,
+    /// When the last recurring error was logged ([`seconds`]).
+    pub logged: Cell<u32>,
+    /// Whether the clients are being ended.
+    pub ended: AtomicBool,
+    /// An empty set of signals, a value of 0.
+    zero: u64,
+    /// One that was taken from standard input and is not served yet; negative if none.
+    pub client: Cell<i32>,
+    /// The clients.
+    pub slots: [Slot; SLOTS],
+    /// The cage's filter, which has the token in it.
+    filter: [Instruction; crate::cage::LEN],
+    /// The parent's stack, down from the end: the kernel's has whatever limit
+    /// was inherited, and a signal frame alone may take 11 KiB.
+    stack: UnsafeCell<[u8; 8 * 4096]>,
+}
+
+impl State {
+    /// The lower half of the token, which is what the filter looks at.
+    pub fn token(&self) -> u32 {
+        self.token as u32
+    }
+}
+
+/// An instruction of the filter: the kernel's `struct sock_filter`.
+#[repr(C)]
+pub struct Instruction {
+    pub operation: Cell<u16>,
+    /// How many to skip where a comparison holds.
+    pub skip: Cell<u8>,
+    _skip_else: Cell<u8>,
+    pub operand: Cell<u32>,
+}
+
+impl Instruction {
+    const fn new() -> Self {
+        Self {
+            operation: Cell::new(0),
+            skip: Cell::new(0),
+            _skip_else: Cell::new(0),
+            operand: Cell::new(0),
+        }
+    }
+}
+
+/// A client: its process, 0 in a free slot, and its address.
+#[repr(C)]
+pub struct Slot {
+    /// Written by the kernel, at fork, and by the signal handler.
+    pub pid: AtomicI32,
+    address: UnsafeCell<SocketAddress>,
+}
+
+impl Slot {
+    /// The address.
+    pub fn address(&self) -> &SocketAddress {
+        // SAFETY: only the main program changes an address, and only in calls
+        // of this file, over which it keeps no reference.
+        unsafe { &*self.address.get() }
+    }
+
+    /// Changes the family of the address.
+    pub fn set_family(&self, family: u16) {
+        // SAFETY: as above.
+        unsafe { (*self.address.get()).set_family(family) }
+    }
+}
+
+static mut STATE: State = State {
+    config: Config::new(),
+    token: 0,
+    listener: Slot::free(),
+    count: AtomicU32::new(0),
+    logged: Cell::new(0),
+    ended: AtomicBool::new(false),
+    zero: 0,
+    client: Cell::new(0),
+    slots: [const { Slot::free() }; SLOTS],
+    filter: [const { Instruction::new() }; crate::cage::LEN],
+    stack: UnsafeCell::new([0; 8 * 4096]),
+};
+
+impl Slot {
+    const fn free() -> Self {
+        Self {
+            pid: AtomicI32::new(0),
+            address: UnsafeCell::new(SocketAddress::every(0, 0)),
+        }
+    }
+}
+
+/// `pointer`; the compiler is kept from knowing where it points, so that it
+/// takes the address once and reaches every part from there.
+#[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block)]
+fn opaque<T>(mut pointer: *mut T) -> *mut T {
+    // SAFETY: no instruction at all.
+    unsafe {
+        core::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags))
+    };
+    pointer
+}
+
+/// What the parent knows.
+pub fn state() -> &'static State {
+    // SAFETY: after `start` nothing changes it but through its cells.
+    unsafe { &*opaque(&raw mut STATE) }
+}
+
+/// Room for the filter.
+#[inline(always)]
+pub fn instructions(state: &State) -> &[Instruction; crate::cage::LEN] {
+    // SAFETY: the pointer is what it was.
+    unsafe { &*opaque((&raw const state.filter).cast_mut()) }
+}
+
+/// The stack of a child, with the client's buffer at its top, so that a short
+/// line touches one page in all: the frames fill less than its first quarter.
+/// What lies below is room for signal frames.
+#[repr(C)]
+struct Client {
+    frames: [u8; FRAMES],
+    buffer: Buffer,
+}
+
+const FRAMES: usize = 7 * 4096 + 1024;
+
+#[unsafe(link_section = ".bss.client")]
+static mut CLIENT: Client = Client {
+    frames: [0; FRAMES],
+    buffer: Buffer::new(),
+};
+
+/// The top of the child's stack, the start of its buffer.
+fn client() -> *mut Buffer {
+    // SAFETY: takes an address, touches nothing.
+    unsafe { &raw mut CLIENT.buffer }
+}
+
+/// An argument of a system call: a number or a pointer.
+type Arg = MaybeUninit<*const ()>;
+
+/// An argument that the call does not have: its register is not even set.
+const ANY: Arg = MaybeUninit::uninit();
+
+#[inline(always)]
+fn arg(value: impl Into<u64>) -> Arg {
+    MaybeUninit::new(core::ptr::without_provenance(value.into() as usize))
+}
+
+/// For the kernel to read.
+#[inline(always)]
+fn from<T: ?Sized>(value: &T) -> Arg {
+    MaybeUninit::new((&raw const *value).cast())
+}
+
+/// For the kernel to write.
+#[inline(always)]
+fn to<T: ?Sized>(value: &mut T) -> Arg {
+    MaybeUninit::new((&raw mut *value).cast_const().cast())
+}
+
+/// For the kernel to write, while nobody has a reference to it.
+#[inline(always)]
+fn cell<T>(value: &UnsafeCell<T>) -> Arg {
+    MaybeUninit::new(value.get().cast_const().cast())
+}
+
+/// The numbers of the calls, which on 32 bits have other names where a first
+/// form had ids of 16 bits, or small files.
+#[allow(non_upper_case_globals)]
+pub mod nr {
+    pub use libc::*;
+    #[cfg(target_pointer_width = "32")]
+    pub use libc::{
+        SYS_fstat64 as SYS_fstat, SYS_setgroups32 as SYS_setgroups,
+        SYS_setresgid32 as SYS_setresgid, SYS_setresuid32 as SYS_setresuid,
+    };
+    /// x86 alone has no number of its own for it: see there.
+    #[cfg(target_arch = "x86")]
+    pub const SYS_accept: c_long = SYS_accept4;
+}
+
+macro_rules! call {
+    ($nr:ident) => {
+        call!($nr, ANY)
+    };
+    ($nr:ident, $a:expr) => {
+        call!($nr, $a, ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr) => {
+        call!($nr, $a, $b, ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr) => {
+        call!($nr, $a, $b, $c, ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        call!($nr, $a, $b, $c, $d, ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
+        unsafe { arch::call(nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
+    };
+}
+/// The program's arguments, without its name.
+pub struct Args(*const Option<Word>);
+
+impl Iterator for Args {
+    type Item = Word;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Word> {
+        // SAFETY: `self.0` is within argv, which ends with a null pointer and
+        // whose strings end with a null byte; all of it lives as long as we do.
+        unsafe {
+            let word = *self.0;
+            self.0 = self.0.add(1);
+            word
+        }
+    }
+}
+
+/// An argument: what is left of it, up to its null byte.
+#[derive(Clone, Copy)]
+pub struct Word(NonNull<u8>);
+
+impl Iterator for Word {
+    type Item = u8;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u8> {
+        // SAFETY: never past the null byte.
+        unsafe {
+            let byte = *self.0.as_ref();
+            if byte == 0 {
+                return None;
+            }
+            self.0 = self.0.add(1);
+            Some(byte)
+        }
+    }
+}
+
+/// The first Rust code: finds the token and reads the arguments, then runs the server.
+extern "C" fn start(stack: *const usize) -> ! {
+    let state = opaque(&raw mut STATE);
+    // SAFETY: the layout of the initial stack (ELF ABI): argc, argv, null,
+    // envp, null, then the auxiliary vector, pairs up to AT_NULL. Nobody else
+    // has the state yet.
+    unsafe {
+        let argv = stack.add(1);
+        let mut end = argv.add(*stack + 1);
+        while *end != 0 {
+            end = end.add(1);
+        }
+        let mut pair = end.add(1);
+        // Always there (Linux 2.6.29).
+        while *pair != libc::AT_RANDOM as usize {
+            pair = pair.add(2);
+        }
+        (*state).token = *(*pair.add(1) as *const usize);
+        let args = Args(argv.add(1).cast());
+        let stop = args::parse(
+            &mut (*state).config,
+            (*state).listener.address.get_mut(),
+            args,
+        );
+        crate::serve(&*state, stop)
+    }
+}
+
+/// The first code of a child, on its own stack; the parameters are where clone
+/// leaves them (see [`arch::clone`]).
+extern "C" fn child(
+    _: usize,
+    buffer: &mut Buffer,
+    _: usize,
+    lifetime: u32,
+    socket: u32,
+    idle: u32,
+) -> ! {
+    crate::session::run(socket, idle, lifetime, buffer)
+}
+
+/// The signal handler. Under SA_SIGINFO the kernel hands the frame over; it is
+/// on the stack, which is above the statics in the parent, below them in a child.
+extern "C" fn handle(signal: i32, _: *const (), frame: *const State) {
+    let state = state();
+    let below = (&raw const *state).addr().wrapping_sub(frame.addr());
+    // An emulator of 32 bits may put the parent's stack below everything.
+    let parent = frame > &raw const *state
+        || cfg!(target_arch = "arm") && below > size_of::<Client>() + 4096;
+    if parent {
+        crate::signals::handle(state, signal);
+    } else {
+        crate::signals::handle_in_child(signal);
+    }
+}
+
+/// A child process that serves `socket`; its pid is in `slot` before any
+/// signal of it can arrive (`CLONE_PARENT_SETTID`, clone(2)).
+#[inline(always)]
+pub fn fork(state: &State, slot: &Slot, socket: u32) -> i32 {
+    let flags = libc::CLONE_PARENT_SETTID | SIGCHLD;
+    let (idle, lifetime) = (state.config.idle(), state.config.lifetime());
+    #[cfg(not(target_arch = "x86_64"))]
+    slot.pid.store(generic::FORKING, Relaxed);
+    // SAFETY: without CLONE_VM the child has an address space of its own, in
+    // which nothing but the child uses this stack.
+    let pid = unsafe {
+        arch::clone(
+            state,
+            flags as u32,
+            slot.pid.as_ptr(),
+            socket,
+            idle,
+            lifetime,
+        )
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    generic::note(state, slot, pid);
+    pid
+}
+
+/// Ends a client's process.
+#[inline(always)]
+pub fn kill(state: &State, pid: i32) {
+    arch::kill(state, pid, libc::SIGKILL);
+}
+
+/// Keeps everything from the children but the code and their own stack: what
+/// is above (the state, the stack, the vdso) and below the program. Where it
+/// fails a fork costs more; nothing else.
+#[inline(always)]
+pub fn keep_memory_from_children(state: &State) {
+    let start = &raw const *state;
+    let len = start.addr().wrapping_neg() - 4096;
+    // SAFETY: advice for the time of a fork, which changes nothing here.
+    #[cfg(not(target_arch = "x86"))]
+    unsafe {
+        let _ = madvise(start.cast_mut().cast(), len, Advice::LinuxDontFork);
+        let _ = madvise(null_mut(), arch::image(), Advice::LinuxDontFork);
+    }
+    // rustix calls through the vDSO there, which doubles the program.
+    #[cfg(target_arch = "x86")]
+    for (start, len) in [(start, len), (core::ptr::null(), arch::image())] {
+        // SAFETY: as above.
+        call!(
+            SYS_madvise,
+            arg(start.addr() as u64),
+            arg(len as u64),
+            arg(libc::MADV_DONTFORK as u32)
+        );
+    }
+}
+
+/// Opens something that can neither be read nor written, at the lowest free descriptor.
+#[inline(never)]
+pub fn placeholder() -> i32 {
+    let (path, flags) = (from(b"/\0"), arg(libc::O_PATH as u32));
+    // SAFETY: the path ends with a null byte.
+    #[cfg(target_arch = "x86_64")]
+    return call!(SYS_open, path, flags);
+    // SAFETY: as above; it is absolute, so the first argument is not looked at.
+    #[cfg(not(target_arch = "x86_64"))]
+    return call!(SYS_openat, ANY, path, flags);
+}
+
+/// Puts a placeholder in the place of `fd`, the lowest open descriptor but those below.
+pub fn replace(fd: u32) {
+    close(fd);
+    must(id::OPEN, placeholder());
+}
+
+/// Makes standard output what standard error is (dup3(2)).
+#[inline(always)]
+pub fn close_output() {
+    // SAFETY: touches no memory.
+    call!(SYS_dup3, arg(2u32), arg(1u32), arg(0u32));
+}
+
+/// Whether `fd` is the same file as standard input: device and inode (fstat(2)).
+#[inline(always)]
+pub fn is_stdin(fd: u32) -> bool {
+    file(0) == file(fd)
+}
+
+/// Device and inode of `fd`.
+#[inline(never)]
+fn file(fd: u32) -> u128 {
+    // `struct stat` begins with them (on 32 bits `struct stat64`, with a gap and
+    // the lower half of the inode). The rest is not even set before.
+    let mut stat = [const { MaybeUninit::<u128>::uninit() }; 9];
+    stat[0].write(0);
+    // SAFETY: `stat` has the size of the structure.
+    call!(SYS_fstat, arg(fd), to(&mut stat));
+    // SAFETY: set above.
+    unsafe { stat[0].assume_init() }
+}
+
+/// 1 if standard input listens, 0 if it is connected, or the error. Makes it block.
+#[inline(always)]
+pub fn listens() -> i32 {
+    let (mut value, mut len) = (0u32, 4u32);
+    // SAFETY: FIONBIO reads an int.
+    call!(
+        SYS_ioctl,
+        arg(0u32),
+        arg(libc::FIONBIO as u32),
+        to(&mut value)
+    );
+    let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_ACCEPTCONN as u32);
+    // SAFETY: writes an int, and its length.
+    let result = call!(
+        SYS_getsockopt,
+        arg(0u32),
+        arg(level),
+        arg(name),
+        to(&mut value),
+        to(&mut len)
+    );
+    result | value as i32
+}
+
+/// Another descriptor for standard input, the lowest from the listener's on.
+#[inline(always)]
+pub fn duplicate() -> i32 {
+    // SAFETY: touches no memory.
+    call!(
+        SYS_fcntl,
+        arg(0u32),
+        arg(libc::F_DUPFD as u32),
+        arg(LISTENER)
+    )
+}
+
+/// Descriptors 0 to 2 are taken, all others free. Before Linux 5.9 the first
+/// 1024 must do.
+#[inline(always)]
+pub fn stdio() {
+    // SAFETY: touches no memory.
+    if call!(SYS_close_range, arg(3u32), arg(u32::MAX), arg(0u32)) < 0 {
+        for fd in 3..1024 {
+            close(fd);
+        }
+    }
+    loop {
+        let fd = placeholder();
+        must(id::OPEN, fd);
+        if fd > 2 {
+            close(fd as u32);
+            break;
+        }
+    }
+}
+
+/// socket(2)
+#[inline(always)]
+pub fn socket(family: u16) -> i32 {
+    // SAFETY: touches no memory.
+    call!(
+        SYS_socket,
+        arg(family),
+        arg(libc::SOCK_STREAM as u32),
+        arg(0u32)
+    )
+}
+
+/// The length of a socket address.
+const LEN: u32 = size_of::<SocketAddress>() as u32;
+
+/// bind(2)
+#[inline(always)]
+pub fn bind(slot: &Slot) -> i32 {
+    // SAFETY: reads that many bytes.
+    call!(SYS_bind, arg(LISTENER), from(slot.address()), arg(LEN))
+}
+
+/// getsockname(2)
+#[inline(always)]
+pub fn own_name(slot: &Slot) -> i32 {
+    // SAFETY: writes no more than that many bytes.
+    call!(
+        SYS_getsockname,
+        arg(LISTENER),
+        cell(&slot.address),
+        to(&mut { LEN })
+    )
+}
+
+/// getpeername(2) of standard input.
+#[inline(always)]
+pub fn peer_name(slot: &Slot) {
+    // SAFETY: writes no more than that many bytes.
+    call!(
+        SYS_getpeername,
+        arg(0u32),
+        cell(&slot.address),
+        to(&mut { LEN })
+    );
+}
+
+/// accept(2)
+#[inline(always)]
+pub fn accept(slot: &Slot) -> i32 {
+    // SAFETY: writes no more than that many bytes.
+    call!(
+        SYS_accept,
+        arg(LISTENER),
+        cell(&slot.address),
+        to(&mut { LEN })
+    )
+}
+
+/// listen(2)
+#[inline(always)]
+pub fn listen(backlog: u32) -> i32 {
+    // See `keep_memory_from_children`.
+    // SAFETY: touches no memory.
+    #[cfg(target_arch = "x86")]
+    return call!(SYS_listen, arg(LISTENER), arg(backlog));
+    #[cfg(not(target_arch = "x86"))]
+    {
+        // SAFETY: it is open, and not -1.
+        let listener = unsafe { BorrowedFd::borrow_raw(LISTENER as i32) };
+        match rustix::net::listen(listener, backlog as i32) {
+            Ok(()) => 0,
+            Err(error) => -error.raw_os_error(),
+        }
+    }
+}
+
+/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
+/// reads, a `struct timeval` whose first part it takes for a number.
+#[inline(never)]
+pub fn option(fd: u32, level: u32, name: u32, value: u32) -> i32 {
+    let value = [value as usize, 0];
+    // SAFETY: reads no more than the value.
+    call!(
+        SYS_setsockopt,
+        arg(fd),
+        arg(level),
+        arg(name),
+        from(&value),
+        arg(size_of_val(&value) as u32)
+    )
+}
+
+/// No supplementary groups (setgroups(2)).
+#[inline(always)]
+pub fn setgroups() -> i32 {
+    // SAFETY: of none of them, it reads nothing.
+    call!(SYS_setgroups, arg(0u32))
+}
+
+/// setresgid(2)
+#[inline(always)]
+pub fn setresgid(id: u32) -> i32 {
+    // SAFETY: touches no memory.
+    call!(SYS_setresgid, arg(id), arg(id), arg(id))
+}
+
+/// setresuid(2)
+#[inline(always)]
+pub fn setresuid(id: u32) -> i32 {
+    // SAFETY: touches no memory.
+    call!(SYS_setresuid, arg(id), arg(id), arg(id))
+}
+
+/// close(2)
+#[inline(always)]
+pub fn close(fd: u32) -> i32 {
+    // SAFETY: touches no memory.
+    call!(SYS_close, arg(fd))
+}
+
+/// read(2) or write(2).
+#[inline(always)]
+pub fn transfer(fd: u32, step: Step<'_>) -> isize {
+    let (number, start, len) = match step {
+        Step::Read(space) => (libc::SYS_read, to(space), space.len()),
+        Step::Write(part) => (libc::SYS_write, from(part), part.len()),
+    };
+    // SAFETY: reads or writes no more than the slice.
+    unsafe { arch::call(number as u32, arg(fd), start, arg(len as u64), ANY, ANY) }
+}
+
+/// wait4(2), without waiting.
+#[inline(always)]
+pub fn wait(status: &mut u32) -> i32 {
+    // SAFETY: writes the status.
+    call!(
+        SYS_wait4,
+        arg(u64::MAX),
+        to(status),
+        arg(libc::WNOHANG as u32),
+        arg(0u32)
+    )
+}
+
+/// The kernel's `struct sigaction` (not the C library's).
+#[repr(C)]
+struct Action {
+    handler: usize,
+    flags: usize,
+    #[cfg(not(target_arch = "riscv64"))]
+    restorer: extern "C" fn(),
+    mask: [u32; 2],
+}
+
+/// Size of the kernel's signal set in bytes.
+const SET: u32 = 8;
+
+/// SIGPIPE is ignored; the others have the handler, which holds all signals
+/// back. Negative if one of them cannot (sigaction(2)).
+#[inline(always)]
+pub fn actions() -> i32 {
+    // A static: a constant is copied to the stack.
+    static SIGNALS: [u8; 5] = [
+        libc::SIGPIPE as u8,
+        libc::SIGTERM as u8,
+        libc::SIGINT as u8,
+        libc::SIGALRM as u8,
+        SIGCHLD as u8,
+    ];
+    const SA_RESTORER: usize = 0x0400_0000;
+    #[cfg(not(target_arch = "riscv64"))]
+    let handler = handle as *const ();
+    #[cfg(target_arch = "riscv64")]
+    let handler = arch::restorer as *const ();
+    let mut result = 0;
+    let mut action = Action {
+        handler: libc::SIG_IGN,
+        flags: (libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO) as usize | SA_RESTORER,
+        #[cfg(not(target_arch = "riscv64"))]
+        restorer: arch::restorer,
+        mask: [!0; 2],
+    };
+    for signal in &SIGNALS {
+        // SAFETY: `handle` is a signal handler: it touches nothing but cells.
+        result |= call!(
+            SYS_rt_sigaction,
+            arg(*signal),
+            from(&action),
+            arg(0u32),
+            arg(SET)
+        );
+        action.handler = handler.addr();
+    }
+    result
+}
+
+/// Sets of signals to hold back: bit 0 is signal 1, the top bit is all the rest.
+pub const NONE: i32 = 0;
+pub const CHILDREN: i32 = 1 << (SIGCHLD - 1);
+pub const ALL: i32 = -1;
+
+/// Holds back `signals`, and no others (sigprocmask(2)).
+#[inline(never)]
+pub fn hold(signals: i32) {
+    let set = i64::from(signals);
+    // SAFETY: reads the set.
+    call!(
+        SYS_rt_sigprocmask,
+        arg(libc::SIG_SETMASK as u32),
+        from(&set),
+        arg(0u32),
+        arg(SET)
+    );
+}
+
+/// Sleeps until a signal, none being held back meanwhile (sigsuspend(2)).
+#[inline(always)]
+pub fn suspend(state: &State) {
+    // SAFETY: reads the set.
+    call!(SYS_rt_sigsuspend, from(&state.zero), arg(SET));
+}
+
+/// Sleeps that long, or until a signal.
+#[inline(always)]
+pub fn sleep(milliseconds: u32) {
+    // SAFETY: of no descriptors, it touches no memory.
+    unsafe { arch::poll(arg(0u32), 0, milliseconds) };
+}
+
+/// Writes to `fd` if it takes a message now.
+#[inline(always)]
+pub fn send(fd: u32, text: &[u8]) {
+    let mut poll = [fd, libc::POLLOUT as u32];
+    // SAFETY: one `struct pollfd`.
+    if unsafe { arch::poll(to(&mut poll), 1, 0) } > 0 {
+        transfer(fd, Step::Write(text));
+    }
+}
+
+/// Bytes sent that the peer has not acknowledged (tcp(7), SIOCOUTQ).
+#[inline(always)]
+pub fn unsent(fd: u32) -> u32 {
+    let mut bytes = 0u32;
+    // SAFETY: writes an int.
+    call!(
+        SYS_ioctl,
+        arg(fd),
+        arg(libc::TIOCOUTQ as u32),
+        to(&mut bytes)
+    );
+    bytes
+}
+
+/// Installs the filter `program`, for good (prctl(2)).
+#[inline(always)]
+pub fn filter(program: &[Instruction]) -> i32 {
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    let none = arg(0u32);
+    // SAFETY: touches no memory.
+    call!(
+        SYS_prctl,
+        arg(libc::PR_SET_NO_NEW_PRIVS as u32),
+        arg(1u32),
+        none,
+        none,
+        none
+    );
+    // SAFETY: reads the program.
+    call!(
+        SYS_prctl,
+        arg(libc::PR_SET_SECCOMP as u32),
+        arg(libc::SECCOMP_MODE_FILTER),
+        from(&program)
+    )
+}
+
+/// exit_group(2)
+#[inline(never)]
+pub fn exit(code: u32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        call!(SYS_exit_group, arg(code));
+    }
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        /// Does not exist: a panic that can be reached does not link.
+        fn a_panic_is_reachable() -> !;
+    }
+    // SAFETY: never linked.
+    unsafe { a_panic_is_reachable() }
+}

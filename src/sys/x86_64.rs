@@ -1,0 +1,164 @@
+//! x86_64: what differs from one architecture to the next.
+//!
+//! ABI: number in `rax`, arguments in `rdi rsi rdx r10 r8 r9`, result in
+//! `rax`; `rcx` and `r11` are overwritten (syscall(2)). The stack pointer is a
+//! multiple of 16 at each call. clone(2): flags, stack, parent_tid, child_tid,
+//! tls.
+
+use super::{Arg, State, arg};
+use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
+
+/// `AUDIT_ARCH_X86_64`: how a seccomp filter knows the calls of this file.
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+
+/// The calls behind [`poll`], [`alarm`] and [`seconds`].
+pub const CALLS: [libc::c_long; 3] = [libc::SYS_poll, libc::SYS_alarm, libc::SYS_time];
+
+/// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
+/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    naked_asm!("mov rdi, rsp", "lea rsp, [rip + {state} + {end}]", "call {start}",
+               state = sym super::STATE, end = const size_of::<State>(), start = sym super::start)
+}
+
+/// Where a signal handler returns to (sigreturn(2)).
+#[unsafe(naked)]
+pub extern "C" fn restorer() {
+    naked_asm!("push {}", "pop rax", "syscall", const libc::SYS_rt_sigreturn)
+}
+
+/// Any system call. It does not claim to leave the stack alone (`nostack`), for
+/// that would let its caller keep things below the stack pointer, where a small
+/// constant, then loaded without push and pop, takes ten bytes and not three.
+///
+/// # Safety
+///
+/// That of the call itself.
+#[inline(always)]
+pub unsafe fn call(nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> isize {
+    let result;
+    // SAFETY: the ABI above; what the call does is the caller's to answer for.
+    unsafe {
+        asm!("syscall", inlateout("rax") nr as isize => result,
+             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
+             lateout("rcx") _, lateout("r11") _);
+    }
+    result
+}
+
+/// clone(2) onto the client's stack; see [`super::fork`].
+///
+/// # Safety
+///
+/// `pid` may be written to.
+#[inline(always)]
+pub unsafe fn clone(
+    state: &State,
+    flags: u32,
+    pid: *mut i32,
+    socket: u32,
+    idle: u32,
+    lifetime: u32,
+) -> i32 {
+    let result: usize;
+    // SAFETY: the kernel keeps every register but three, in the child as well,
+    // so that what is for `child` is where its ABI wants it, or one move away.
+    // The child has an address space and a stack of its own, on which it never
+    // returns; the token is wiped before any other code of it runs.
+    unsafe {
+        asm!("mov r10, [{state} + {token}]",
+             "syscall",
+             "xor r10d, r10d",
+             "test eax, eax",
+             "jnz 2f",
+             "mov ecx, {lifetime:e}",
+             "call {child}",
+             "2:",
+             token = const offset_of!(State, token), child = sym super::child,
+             state = in(reg) state, lifetime = in(reg) lifetime,
+             inlateout("rax") libc::SYS_clone as usize => result,
+             in("rdi") flags as usize, in("rsi") super::client(), in("rdx") pid,
+             in("r8") socket as usize, in("r9") idle as usize,
+             out("r10") _, out("rcx") _, out("r11") _);
+    }
+    result as i32
+}
+
+/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
+/// wipes the token from the register.
+#[inline(always)]
+pub fn kill(state: &State, pid: i32, signal: i32) {
+    // SAFETY: kill(2) touches no memory of ours.
+    unsafe {
+        asm!("mov r10, [{state} + {token}]", "syscall",
+             token = const offset_of!(State, token), state = in(reg) state,
+             inlateout("rax") libc::SYS_kill as usize => _,
+             in("edi") pid, in("esi") signal,
+             out("r10") _, out("rcx") _, out("r11") _, options(nostack));
+    }
+}
+
+/// poll(2) of `count` descriptors.
+///
+/// # Safety
+///
+/// `descriptors` is as many of them.
+#[inline(always)]
+pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> isize {
+    // SAFETY: the caller's.
+    unsafe {
+        call(
+            libc::SYS_poll as u32,
+            descriptors,
+            arg(count),
+            arg(milliseconds),
+            super::ANY,
+            super::ANY,
+        )
+    }
+}
+
+/// alarm(2).
+#[inline(always)]
+pub fn alarm(seconds: u32) {
+    // SAFETY: touches no memory of ours.
+    unsafe {
+        call(
+            libc::SYS_alarm as u32,
+            arg(seconds),
+            super::ANY,
+            super::ANY,
+            super::ANY,
+            super::ANY,
+        )
+    };
+}
+
+/// Seconds since some point (time(2)).
+#[inline(always)]
+pub fn seconds() -> u32 {
+    // SAFETY: with a null pointer it touches no memory of ours.
+    unsafe {
+        call(
+            libc::SYS_time as u32,
+            arg(0u32),
+            super::ANY,
+            super::ANY,
+            super::ANY,
+            super::ANY,
+        ) as u32
+    }
+}
+
+/// Where the program's file begins in memory: the page of its first function.
+pub fn image() -> usize {
+    let first: usize;
+    // SAFETY: takes an address, touches nothing.
+    unsafe {
+        asm!("lea {}, [rip + {}]", out(reg) first, sym _start, options(pure, nomem, nostack))
+    };
+    first & !4095
+}
