@@ -1,0 +1,136 @@
+//! The cage: `no_new_privs` and one seccomp filter for the whole tree.
+//!
+//! It is installed once, before the first client, and inherited, so it costs
+//! nothing per connection. What is left is what serving takes; a call that is
+//! not left ends the process that makes it (seccomp(2)).
+//!
+//! The parent must fork, and end its clients; a client's process must not. Both
+//! run under the same filter, so clone and kill pass only with a random token
+//! in an argument register that they do not use, and the token is in no memory
+//! and no register of a client's process: see [`State`].
+
+use crate::log;
+use crate::sys::{self, State};
+use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JMP, BPF_LD, BPF_RET, BPF_W, c_long};
+use rot13d_pure::fmt::id;
+
+/// The calls that pass whatever their arguments, on the descriptors that there
+/// are. First those of a line, then those of a connection.
+const FREE: &[c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    #[cfg(not(target_arch = "x86"))]
+    libc::SYS_accept,
+    libc::SYS_close,
+    libc::SYS_wait4,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigsuspend,
+    sys::CALLS[0],
+    sys::CALLS[1],
+    sys::CALLS[2],
+];
+
+/// The calls that pass if an argument, counted from 0, has a value (in its
+/// lower half). Neighbours that ask for the same share the check.
+const CHECKED: &[(c_long, u32, u32)] = &[
+    #[cfg(not(target_arch = "x86"))]
+    (libc::SYS_setsockopt, 2, libc::SO_RCVTIMEO as u32),
+    // Of socketcall(2): accept; setsockopt, whose arguments are in memory, out
+    // of a filter's sight.
+    #[cfg(target_arch = "x86")]
+    (libc::SYS_socketcall, 0, 5),
+    #[cfg(target_arch = "x86")]
+    (libc::SYS_socketcall, 0, 14),
+    (libc::SYS_ioctl, 1, libc::TIOCOUTQ as u32),
+    (libc::SYS_kill, 3, TOKEN),
+    (libc::SYS_clone, 3, TOKEN),
+];
+
+/// Stands for the token.
+const TOKEN: u32 = 0;
+
+/// An instruction in half the size: operation, how many to skip where a
+/// comparison holds, operand. See [`sys::Instruction`]; we never skip where one
+/// does not hold.
+type Short = (u8, u8, u16);
+
+const fn instruction(operation: u32, skip: usize, operand: u32) -> Short {
+    assert!(operation < 0x100 && skip < 0x100 && operand < 0x10000);
+    (operation as u8, skip as u8, operand as u16)
+}
+const fn load(offset: u32) -> Short {
+    instruction(BPF_LD | BPF_W | BPF_ABS, 0, offset)
+}
+const fn equal(value: u32, skip: usize) -> Short {
+    instruction(BPF_JMP | BPF_JEQ, skip, value)
+}
+const END: Short = instruction(BPF_RET, 0, libc::SECCOMP_RET_KILL_THREAD);
+
+/// Offsets in `struct seccomp_data`: of the call's number, the architecture,
+/// the lower half of the first argument.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const FIRST: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
+
+/// Where the filter has what does not fit in 16 bits.
+const ARCH_AT: usize = 1;
+const TOKEN_AT: usize = LEN - 3;
+const PASS_AT: usize = LEN - 1;
+/// Instructions in the filter.
+pub const LEN: usize = CHECKS + 3 * (CHECKED.len() - 1) + 1;
+
+/// Where the checks begin: after the architecture, the number, and the end of
+/// those that are on neither list.
+const CHECKS: usize = 3 + 1 + FREE.len() + CHECKED.len() + 1;
+
+/// The filter: compares the call's number with that of each rule, jumps to the
+/// end of the filter, or to the rule's check before it, or ends the process.
+static FILTER: [Short; LEN] = {
+    let mut filter = [END; LEN];
+    filter[0] = load(ARCH);
+    filter[ARCH_AT] = equal(0, 1);
+    filter[3] = load(NUMBER);
+    let mut at = 4;
+    while at < 4 + FREE.len() {
+        filter[at] = equal(FREE[at - 4] as u32, PASS_AT - at - 1);
+        at += 1;
+    }
+    let (mut rule, mut check) = (0, CHECKS);
+    while rule < CHECKED.len() {
+        let (number, argument, value) = CHECKED[rule];
+        // The last two share the check for the token.
+        if rule < CHECKED.len() - 1 {
+            filter[check] = load(FIRST + 8 * argument);
+            filter[check + 1] = equal(value, PASS_AT - check - 2);
+            // A call that is on the list twice: to the next check.
+            if CHECKED[rule + 1].0 == number {
+                filter[check + 2] = instruction(BPF_JMP | BPF_JA, 0, 0);
+            }
+            check += 3;
+        }
+        filter[at] = equal(number as u32, check - 3 - at - 1);
+        at += 1;
+        rule += 1;
+    }
+    filter
+};
+
+/// Gives up all that is not needed from here on; says so where the kernel cannot.
+#[inline(always)]
+pub fn install(state: &State) {
+    let filter = sys::instructions(state);
+    for (to, &(operation, skip, operand)) in filter.iter().zip(&FILTER) {
+        to.operation.set(operation.into());
+        to.skip.set(skip);
+        to.operand.set(operand.into());
+    }
+    filter[ARCH_AT].operand.set(sys::AUDIT_ARCH);
+    filter[TOKEN_AT].operand.set(state.token());
+    filter[PASS_AT].operand.set(libc::SECCOMP_RET_ALLOW);
+    // `bench_no_cage` and `bench_no_cipher` show what the one and the other cost.
+    if cfg!(not(bench_no_cage)) && sys::filter(filter) < 0 {
+        log::say(id::UNCAGED, 0, state.listener.address());
+    }
+}

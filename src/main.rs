@@ -1,0 +1,90 @@
+//! `rot13d`: a TCP server, one process per connection, that sends each
+//! client's lines back in ROT13. No libc, no heap, less than six kilobytes.
+//!
+//! The parent listens, accepts and forks ([`server`]), knows its clients
+//! ([`clients`]), reaps them and ends in order ([`signals`]), and says so
+//! ([`log`]). A child serves one client to its end ([`session`]). All of them
+//! run in one cage ([`cage`]). What is pure is in the library, what is unsafe
+//! in [`sys`].
+//!
+//! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111
+//! the system refused something needed to start.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+mod cage;
+mod clients;
+mod log;
+mod server;
+mod session;
+mod signals;
+mod sys;
+
+use log::must;
+use rot13d_pure::args::KEEP;
+use rot13d_pure::fmt::id;
+use sys::State;
+
+/// The descriptor of the listener, always: 0 to 2 are taken before it is opened.
+pub const LISTENER: u32 = 3;
+
+/// From the parsed command line (`stop`: see [`rot13d_pure::args::parse`]) to the accept loop. No signal is handled in between:
+/// a server that is told to end while it starts ends as soon as it serves.
+fn serve(state: &State, stop: u8) -> ! {
+    if stop != 0 {
+        explain(state, stop);
+    }
+    sys::hold(sys::ALL);
+    sys::stdio();
+    signals::install();
+    if state.config.inherit() {
+        server::inherit(state);
+    } else {
+        server::listen(state);
+    }
+    become_user(state);
+    if state.client.get() < 0 {
+        announce(state);
+    }
+    sys::keep_memory_from_children(state);
+    cage::install(state);
+    sys::hold(sys::NONE);
+    server::run(state)
+}
+
+/// `-u` and `-g`. Of -1, which [`KEEP`] is, setresuid(2) changes nothing.
+#[inline(always)]
+fn become_user(state: &State) {
+    let (user, group) = (state.config.user(), state.config.group());
+    if user & group != KEEP {
+        must(id::SETGROUPS, sys::setgroups());
+        must(id::SETGID, sys::setresgid(group));
+        must(id::SETUID, sys::setresuid(user));
+    }
+}
+
+/// Says where the server listens, in the log and under `-1`.
+#[inline(always)]
+fn announce(state: &State) {
+    must(id::GETSOCKNAME, sys::own_name(&state.listener));
+    let host = state.listener.address();
+    log::say(id::LISTENING, 0, host);
+    if state.config.ready() {
+        log::print(1, id::PORT, 0, host.port().into(), host);
+        sys::close_output();
+    }
+}
+
+/// The command line wants a text and no server: `-h`, `-V`, or what is wrong.
+#[inline(always)]
+fn explain(state: &State, stop: u8) -> ! {
+    let (mut fd, mut code, mut text) = (1, 0, stop);
+    if stop > id::VERSION {
+        log::say(stop, 0, state.listener.address());
+        (fd, code, text) = (2, 100, id::USAGE);
+    }
+    log::print(fd, text, 0, 0, state.listener.address());
+    sys::exit(code)
+}

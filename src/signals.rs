@@ -1,0 +1,75 @@
+//! Signals: what is caught, and the one handler.
+//!
+//! The handler runs with every signal held back. A child has it too, but its
+//! statics are gone: it does nothing there, but to end a client whose lifetime
+//! is over.
+
+use crate::sys::{self, State};
+use crate::{LISTENER, clients, log};
+use core::sync::atomic::Ordering::Relaxed;
+use rot13d_pure::fmt::id;
+
+/// Ignores SIGPIPE and catches the others.
+#[inline(always)]
+pub fn install() {
+    log::must(id::SIGACTION, sys::actions());
+}
+
+/// The handler.
+#[inline(always)]
+pub fn handle(state: &State, signal: i32) {
+    if signal == libc::SIGCHLD {
+        reap(state)
+    } else {
+        terminate(state)
+    }
+}
+
+/// The handler in the process of a client, where the parent's state is not.
+#[inline(always)]
+pub fn handle_in_child(signal: i32) {
+    if signal == libc::SIGALRM {
+        sys::exit(0)
+    }
+}
+
+/// Takes every child that has ended, and frees its slot. One that has none was
+/// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+#[inline(never)]
+fn reap(state: &State) {
+    loop {
+        let mut status = 0;
+        let pid = sys::wait(&mut status);
+        if pid <= 0 {
+            break;
+        }
+        let Some(slot) = clients::find(state, pid) else {
+            continue;
+        };
+        slot.pid.store(0, Relaxed);
+        state.count.fetch_sub(1, Relaxed);
+        if state.config.verbose() {
+            // wait(2): the signal in the low seven bits, else the exit code above.
+            let (mut id, mut code) = (id::EXIT, status >> 8);
+            if status as u8 != 0 {
+                (id, code) = (id::SIGNAL, status & 0x7f);
+            }
+            log::print(2, id, pid as u32, code, state.listener.address());
+        }
+    }
+}
+
+/// Closes the listener, which ends the accept loop whatever it is doing, and
+/// starts the time of grace. With no listener left, this is the second signal,
+/// or the time is over: ends the clients, and again each second, for one that
+/// was being started.
+#[inline(always)]
+fn terminate(state: &State) {
+    let mut grace = state.config.grace();
+    if sys::close(LISTENER) == -libc::EBADF {
+        state.ended.store(true, Relaxed);
+        clients::kill(state);
+        grace = 1;
+    }
+    sys::alarm(grace);
+}
