@@ -1,0 +1,26 @@
+//! The behaviour of `rot13d`, seen from outside: each test runs the shipped
+//! release binary as a process, talks to it over the loopback interface and
+//! asks `/proc` what became of it.
+
+#[allow(dead_code)] // Some of it is for one architecture only.
+mod support;
+
+mod artefact;
+mod audit;
+mod cage;
+mod cli;
+mod deploy;
+mod drain;
+mod echo;
+mod entry;
+mod faults;
+mod limits;
+mod manual;
+mod netcats;
+mod pid1;
+mod pure;
+mod restart;
+mod soak;
+mod stdio;
+mod timeouts;
+mod users;

@@ -1,0 +1,167 @@
+//! What every test needs: the server as a process that is certainly gone
+//! afterwards, a deadline for whatever is waited for, the obvious ROT13.
+//!
+//! `ROT13D` names another binary than `target/release/rot13d`; `ROT13D_RUNNER`
+//! (`qemu-aarch64-static`, say) is put in front of it.
+
+pub mod client;
+pub mod crowd;
+pub mod launcher;
+pub mod network;
+pub mod proc;
+#[cfg(target_arch = "x86_64")]
+pub mod ptrace;
+mod random;
+pub mod resources;
+mod server;
+pub mod slow_motion;
+pub mod strace;
+pub mod trace;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+pub use client::Dialogue;
+pub use random::Random;
+pub use server::{Builder, Lines, Ready, Server, signal_process};
+
+/// The longest that anything may take. Far more than it does on an idle
+/// machine: only a failing test ever waits for it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Polls until `condition` holds; panics with `what` when it never does.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    assert!(
+        holds_within(DEADLINE, &mut condition),
+        "not within {DEADLINE:?}: {what}"
+    );
+}
+
+/// Polls until `find` finds something; panics with `what` when it never does.
+#[track_caller]
+pub fn found<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut result = None;
+    eventually(what, || {
+        result = find();
+        result.is_some()
+    });
+    result.expect("eventually() returned")
+}
+
+fn holds_within(limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// ROT13 by its definition.
+pub fn rot13(bytes: &[u8]) -> Vec<u8> {
+    bytes
+        .iter()
+        .map(|&byte| match byte {
+            b'A'..=b'M' | b'a'..=b'm' => byte + 13,
+            b'N'..=b'Z' | b'n'..=b'z' => byte - 13,
+            other => other,
+        })
+        .collect()
+}
+
+/// The server under test, brought up to date once per run.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = env::var_os("ROT13D") {
+            return fs::canonicalize(&path).unwrap_or_else(|e| panic!("ROT13D={path:?}: {e}"));
+        }
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--release", "--quiet", "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "cargo build --release: {status}");
+        target.join("release/rot13d")
+    })
+}
+
+/// The words of `ROT13D_RUNNER`: an emulator, or nothing.
+pub fn runner() -> &'static [String] {
+    static RUNNER: OnceLock<Vec<String>> = OnceLock::new();
+    RUNNER.get_or_init(|| {
+        let words = env::var("ROT13D_RUNNER").unwrap_or_default();
+        words.split_whitespace().map(str::to_owned).collect()
+    })
+}
+
+/// Which Debian package brings a tool that the tests call.
+const PACKAGES: &[(&str, &str)] = &[
+    ("busybox", "busybox"),
+    ("inetd", "openbsd-inetd"),
+    ("nc.openbsd", "netcat-openbsd"),
+    ("nc.traditional", "netcat-traditional"),
+    ("ncat", "ncat"),
+    ("prlimit", "util-linux"),
+    ("sh", "dash"),
+    ("socat", "socat"),
+    ("strace", "strace"),
+    ("systemd-socket-activate", "systemd"),
+    ("tcpserver", "ucspi-tcp"),
+    ("telnet", "telnet"),
+    ("unshare", "util-linux"),
+    ("xinetd", "xinetd"),
+];
+
+/// The path of a tool; panics with the name of its Debian package without it.
+#[track_caller]
+pub fn tool(name: &str) -> PathBuf {
+    let path = env::var("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| {
+            let package = PACKAGES.iter().find(|(tool, _)| *tool == name);
+            let package = package.map_or(name, |(_, package)| package);
+            panic!("{name} is missing: apt-get install {package}")
+        })
+}
+
+/// A folder of a test's own, removed with everything in it on drop.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder under target/tmp");
+        Scratch(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,190 @@
+//! `/proc` as the oracle: what a process is, owns and waits for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::client;
+
+/// Some fields of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    pub state: char,
+    pub parent: i32,
+    pub session: i32,
+    /// User and system time together.
+    pub cpu: Duration,
+}
+
+/// `None` when there is no such process.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |n: usize| fields[n].parse::<i32>().expect("a number in stat");
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    // SAFETY: sysconf has no preconditions.
+    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64;
+    Some(Stat {
+        state: fields[0].chars().next()?,
+        parent: number(1),
+        session: number(3),
+        cpu: Duration::from_millis(ticks * 1000 / ticks_per_second),
+    })
+}
+
+/// Every process there is, with its `Stat`.
+pub fn processes() -> Vec<(i32, Stat)> {
+    let names = fs::read_dir("/proc").expect("/proc").flatten();
+    names
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect()
+}
+
+/// The direct children of `pid`, zombies among them.
+pub fn children(pid: i32) -> Vec<i32> {
+    select(|stat| stat.parent == pid)
+}
+
+pub fn zombies(pid: i32) -> Vec<i32> {
+    select(|stat| stat.parent == pid && stat.state == 'Z')
+}
+
+/// The processes of a session, zombies left out.
+pub fn session(leader: i32) -> Vec<i32> {
+    select(|stat| stat.session == leader && !matches!(stat.state, 'Z' | 'X'))
+}
+
+fn select(wanted: impl Fn(&Stat) -> bool) -> Vec<i32> {
+    let all = processes().into_iter();
+    all.filter(|(_, stat)| wanted(stat))
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// The open descriptors of `pid` and what each refers to.
+pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return BTreeMap::new();
+    };
+    folder
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+/// A line of `/proc/PID/status`, such as `SigBlk`, `Seccomp` or `Uid`.
+pub fn status(pid: i32, field: &str) -> Option<String> {
+    value(&format!("/proc/{pid}/status"), field)
+}
+
+/// What `pid` occupies, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Address space.
+    pub size: u64,
+    pub resident: u64,
+    pub page_tables: u64,
+    /// Pages of its own: written, and shared with nobody.
+    pub private_dirty: u64,
+}
+
+pub fn memory(pid: i32) -> Option<Memory> {
+    let kib = |file: &str, field: &str| -> Option<u64> {
+        let text = value(&format!("/proc/{pid}/{file}"), field)?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    Some(Memory {
+        size: kib("status", "VmSize")?,
+        resident: kib("status", "VmRSS")?,
+        page_tables: kib("status", "VmPTE")?,
+        private_dirty: kib("smaps_rollup", "Private_Dirty")?,
+    })
+}
+
+fn value(file: &str, field: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name == field).then(|| value.trim().to_owned())
+    })
+}
+
+/// The number of the system call in which `pid` is asleep; `None` while it
+/// runs, is stopped, or is gone.
+pub fn blocked_in(pid: i32) -> Option<i64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let number = text.split_whitespace().next()?.parse().ok()?;
+    (stat(pid)?.state == 'S').then_some(number)
+}
+
+/// Asleep, waiting for bytes of its client.
+pub fn blocked_in_read(pid: i32) -> bool {
+    matches!(blocked_in(pid), Some(libc::SYS_read | libc::SYS_recvfrom))
+}
+
+/// Asleep, waiting for its client to take bytes.
+pub fn blocked_in_write(pid: i32) -> bool {
+    matches!(blocked_in(pid), Some(libc::SYS_write | libc::SYS_sendto))
+}
+
+/// Asleep, waiting for a client.
+pub fn blocked_in_accept(pid: i32) -> bool {
+    matches!(blocked_in(pid), Some(libc::SYS_accept | libc::SYS_accept4))
+}
+
+/// The bytes under way to and from the owner of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// Arrived, not yet read.
+    pub received: i32,
+    /// Written, not yet acknowledged by the other end.
+    pub sent: i32,
+}
+
+impl Queues {
+    /// `None` for a socket that has no such queues: a listening one.
+    pub fn of(socket: &impl AsRawFd) -> Option<Queues> {
+        // Have what has arrived acknowledged now, not in 40 ms.
+        client::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1);
+        Some(Queues {
+            received: queued(socket, libc::FIONREAD)?,
+            sent: queued(socket, libc::TIOCOUTQ)?,
+        })
+    }
+
+    /// Of the first socket that `pid` owns, asked for through a duplicate of
+    /// it: `/proc/net/tcp` takes seconds when thousands of closed connections
+    /// linger.
+    pub fn of_process(pid: i32) -> Option<Queues> {
+        let is_socket = |target: &str| target.starts_with("socket:");
+        let mut all = descriptors(pid).into_iter();
+        let (number, _) = all.find(|(_, target)| is_socket(target))?;
+        Queues::of(&duplicate(pid, number)?)
+    }
+}
+
+fn queued(socket: &impl AsRawFd, request: libc::Ioctl) -> Option<i32> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: both requests store one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut count) };
+    (result == 0).then_some(count)
+}
+
+/// A duplicate of another process's descriptor; `None` when either is gone.
+fn duplicate(pid: i32, number: i32) -> Option<OwnedFd> {
+    let owned = |raw: libc::c_long| {
+        // SAFETY: a new descriptor, owned from here on by nobody else.
+        (raw >= 0).then(|| unsafe { OwnedFd::from_raw_fd(raw as i32) })
+    };
+    // SAFETY: neither call touches memory.
+    let process = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let process = process.as_raw_fd();
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, number, 0) })
+}

@@ -1,0 +1,98 @@
+//! Resources of the operating system: a user with limits of its own, limits
+//! that change while the server runs, a process limit as containers have it.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, io, process, ptr};
+
+use super::{Builder, Server, tool};
+
+/// The number of a user who owns no process.
+pub fn unused_user() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    1_000_000 + process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A process that does nothing but count for its user's limits.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    #[track_caller]
+    pub fn start(user: u32) -> Self {
+        let mut command = Command::new(tool("sleep"));
+        command.arg("600").uid(user).stdin(Stdio::null());
+        Sleeper(command.spawn().expect("sleep runs"))
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub trait SoftLimit {
+    /// A limit that may be raised again while the server runs.
+    fn soft_limit(self, resource: libc::__rlimit_resource_t, value: u64) -> Self;
+}
+
+impl SoftLimit for Builder {
+    fn soft_limit(self, resource: libc::__rlimit_resource_t, value: u64) -> Self {
+        self.before_exec(move || change_soft_limit(0, resource, value))
+    }
+}
+
+#[track_caller]
+pub fn set_soft_limit(server: &Server, resource: libc::__rlimit_resource_t, value: u64) {
+    change_soft_limit(server.pid(), resource, value).expect("prlimit");
+}
+
+fn change_soft_limit(pid: i32, resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is valid.
+    let (read, written) = unsafe {
+        let read = libc::prlimit(pid, resource, ptr::null(), &raw mut limit);
+        limit.rlim_cur = value;
+        let written = libc::prlimit(pid, resource, &raw const limit, ptr::null_mut());
+        (read, written)
+    };
+    if read != 0 || written != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// A control group that may hold a few processes only.
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// `None` where this machine lets us make none.
+    pub fn new(processes: u32) -> Option<Self> {
+        let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+        roots.iter().find_map(|root| {
+            let name = format!("rot13d-test-{}", process::id());
+            let folder = Path::new(root).join(name);
+            fs::create_dir(&folder).ok()?;
+            let cgroup = Cgroup(folder);
+            let limit = cgroup.0.join("pids.max");
+            fs::write(limit, processes.to_string()).ok()?;
+            Some(cgroup)
+        })
+    }
+
+    pub fn add(&self, pid: i32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a cgroup takes a process");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}

@@ -1,0 +1,46 @@
+//! What strace has written, process by process.
+
+use std::collections::BTreeMap;
+
+/// The calls and signals of each process, in order. A call that strace had to
+/// cut in two, because another process did something in between, is whole again.
+pub fn by_process(trace: &[String]) -> BTreeMap<i32, Vec<String>> {
+    let mut processes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for line in trace {
+        let (pid, text) = line.trim_start().split_once(' ').unwrap_or_default();
+        let Ok(pid) = pid.parse() else { continue };
+        let lines = processes.entry(pid).or_default();
+        let text = text.trim_start();
+        match text.split_once(" resumed>") {
+            Some((start, rest)) if start.starts_with("<... ") => {
+                if let Some(last) = lines.last_mut() {
+                    *last = last.trim_end_matches("<unfinished ...>").to_owned();
+                    // The space that strace puts before that mark.
+                    last.pop();
+                    last.push_str(rest);
+                }
+            }
+            _ => lines.push(text.to_owned()),
+        }
+    }
+    processes
+}
+
+/// The name of the call in a line; nothing for a signal or an end.
+pub fn name(line: &str) -> &str {
+    let name = line.split_once('(').map_or("", |(name, _)| name);
+    let plain = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    if name.bytes().all(plain) { name } else { "" }
+}
+
+/// What the call in a line returned: a number or an error's name; nothing
+/// while it lasts.
+pub fn result(line: &str) -> &str {
+    let result = line.rsplit_once(" = ").map_or("", |(_, result)| result);
+    let mut words = result.split_whitespace();
+    match words.next() {
+        Some("-1" | "?") => words.next().unwrap_or_default(),
+        Some(word) => word,
+        None => "",
+    }
+}
