@@ -1,0 +1,389 @@
+//! Ways in with `-i` (contract, section 3): standard input is the socket, a
+//! listening one or a connected one, as inetd, systemd, tcpserver and socat
+//! hand it over; and the restart that loses no connection.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::client;
+use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
+use crate::support::launcher::{Launcher, server_words};
+use crate::support::network::in_own_network;
+use crate::support::{
+    Builder, DEADLINE, Dialogue, Ready, Scratch, Server, eventually, found, proc, rot13,
+    signal_process,
+};
+
+fn serve_on(listener: &TcpListener, options: &[&str]) -> Server {
+    Server::new()
+        .exactly([&["-i"], options].concat())
+        .ready(Ready::Log)
+        .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+        .start()
+}
+
+#[test]
+fn inherited_listener_is_served() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut server = serve_on(&listener, &["-1"]);
+        assert_eq!(server.log(), [format!("rot13d: listening on {address}")]);
+        eventually("standard output is closed", || server.stdout().ended());
+        assert_eq!(server.stdout().text(), format!("{}\n", address.port()));
+        let clients = (0..3).map(|_| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.exchange(LINE);
+            client
+        });
+        let clients: Vec<TcpStream> = clients.collect();
+        assert_eq!(server.children().len(), 3);
+        server.signal(libc::SIGTERM);
+        all_served_to_their_end(clients);
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn inherited_listener_that_does_not_block_is_made_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let server = serve_on(&listener, &[]);
+    assert_asleep(&server);
+    all_served_to_their_end(crowd(&server, 3));
+    server.wait_childless();
+    assert_asleep(&server);
+}
+
+#[test]
+fn limits_hold_on_an_inherited_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = serve_on(&listener, &["-c", "1", "-t", "1"]);
+    let begin = Instant::now();
+    let mut first = served(&server);
+    let mut next = waiting(&server);
+    first.assert_end();
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    next.hear_echo_of(LINE);
+}
+
+#[test]
+fn listener_stays_with_its_owner() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut old = serve_on(&listener, &[]);
+    let client = served(&old);
+    old.signal(libc::SIGTERM);
+    eventually("it has closed its listener", || {
+        let targets = old.descriptors().into_values();
+        targets
+            .filter(|target| target.starts_with("socket:"))
+            .count()
+            == 0
+    });
+    // Nobody accepts at the moment, and nobody is turned away.
+    let mut next = waiting(&old);
+    all_served_to_their_end(vec![client]);
+    assert_eq!(old.wait_exit().code(), Some(0));
+    next.assert_silent();
+    let _new = serve_on(&listener, &[]);
+    next.hear_echo_of(LINE);
+}
+
+#[test]
+fn restart_under_load_loses_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (over, count) = (&AtomicBool::new(false), &AtomicUsize::new(0));
+    let mut server = serve_on(&listener, &[]);
+    thread::scope(|scope| {
+        for source in 1..=4 {
+            let source = format!("127.0.2.{source}").parse().ok();
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut client = client::connect(address, source, None).unwrap();
+                    client.exchange(LINE);
+                    client.exchange(b"and once more\n");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..10 {
+            let before = count.load(Ordering::Relaxed);
+            eventually("there is load", || {
+                count.load(Ordering::Relaxed) > before + 100
+            });
+            let new = serve_on(&listener, &[]);
+            server.signal(libc::SIGTERM);
+            assert_eq!(server.wait_exit().code(), Some(0));
+            server = new;
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Both ends of a connection.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// A server for that one socket.
+fn serve_only(socket: impl Into<OwnedFd>, options: &[&str]) -> Builder {
+    Server::new()
+        .exactly([&["-i"], options].concat())
+        .ready(Ready::Unknown)
+        .stdin(Stdio::from(socket.into()))
+}
+
+#[test]
+fn connected_socket_is_served_alone() {
+    let (mut client, socket) = connection();
+    let address = client.local_addr().unwrap();
+    let mut server = serve_only(socket, &["-v"]).start();
+    client.exchange(LINE);
+    client.say(b"the end");
+    client.half_close();
+    assert_eq!(client.hear_rest(), rot13(b"the end"));
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let log = server.stderr().to_end();
+    let [start, end] = log.lines().collect::<Vec<_>>()[..] else {
+        panic!("{log}");
+    };
+    assert!(start.starts_with("rot13d: start "), "{log}");
+    assert!(start.contains(&format!(" {address} 1/")), "{log}");
+    assert!(end.starts_with("rot13d: end "), "{log}");
+    assert!(end.contains(" exit 0 0/"), "{log}");
+}
+
+#[test]
+fn socket_pair_will_do() {
+    let (mut client, socket) = UnixStream::pair().unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut server = serve_only(socket, &["-v"]).start();
+    client.write_all(LINE).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(
+        std::io::read_to_string(client).unwrap().as_bytes(),
+        rot13(LINE)
+    );
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn nothing_but_echo_reaches_a_client_that_is_stdout_and_stderr_too() {
+    let (mut client, socket) = connection();
+    let mut server = serve_only(socket.try_clone().unwrap(), &["-v", "-1"])
+        .stdout(OwnedFd::from(socket.try_clone().unwrap()))
+        .stderr(OwnedFd::from(socket))
+        .start();
+    client.exchange(LINE);
+    client.half_close();
+    client.assert_end();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn client_that_resets_a_connected_socket_is_no_failure() {
+    let (mut client, socket) = connection();
+    let mut server = serve_only(socket, &[]).start();
+    client.exchange(LINE);
+    client.reset();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn limits_on_time_hold_for_a_connected_socket() {
+    for limit in ["-t", "-T"] {
+        let (mut client, socket) = connection();
+        let begin = Instant::now();
+        let mut server = serve_only(socket, &[limit, "1"]).start();
+        client.exchange(LINE);
+        client.assert_end();
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn first_signal_spares_the_client_of_a_connected_socket() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let (mut client, socket) = connection();
+        let mut server = serve_only(socket, &[]).start();
+        client.exchange(LINE);
+        server.signal(signal);
+        thread::sleep(Duration::from_millis(300));
+        all_served_to_their_end(vec![client]);
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn second_signal_and_grace_end_the_client_of_a_connected_socket() {
+    let (mut client, socket) = connection();
+    let mut server = serve_only(socket, &["-k", "1"]).start();
+    client.exchange(LINE);
+    let begin = Instant::now();
+    server.signal(libc::SIGTERM);
+    client.assert_end();
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.wait_exit().code(), Some(0));
+
+    let (mut client, socket) = connection();
+    let mut server = serve_only(socket, &[]).start();
+    client.exchange(LINE);
+    server.signal(libc::SIGTERM);
+    // Two of a kind at once would be one.
+    server.signal(libc::SIGINT);
+    client.assert_end();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn what_is_no_socket_is_refused() {
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    for input in [Stdio::null(), pipe.into()] {
+        let run = Server::new().exactly(["-i"]).stdin(input).run();
+        assert_eq!(run.status.code(), Some(111), "{run:?}");
+        assert!(
+            run.stderr.starts_with("rot13d: fatal: standard input: "),
+            "{run:?}"
+        );
+        assert!(run.stderr.contains("socket"), "{run:?}");
+    }
+    let run = Server::new().exactly(["-i"]).closed(0).run();
+    assert_eq!(run.status.code(), Some(111), "{run:?}");
+    assert!(run.stderr.contains("standard input"), "{run:?}");
+}
+
+const PORT: u16 = 43211;
+const HERE: &str = "127.0.0.1:43211";
+
+/// A client of whoever listens on `PORT`, as soon as he does.
+#[track_caller]
+fn knock() -> TcpStream {
+    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    found("somebody listens", || {
+        client::connect(address, None, None).ok()
+    })
+}
+
+/// Served as by a server of our own: several at once, each to its end.
+#[track_caller]
+fn assert_serves_a_process_each(launcher: &Launcher) {
+    let mut clients = [knock(), knock(), knock()];
+    for client in &mut clients {
+        client.exchange(LINE);
+    }
+    eventually("a server for each", || {
+        launcher.servers().len() == clients.len()
+    });
+    all_served_to_their_end(clients.into());
+    launcher.wait_serverless();
+}
+
+/// The one server, with a child for each of its clients.
+#[track_caller]
+fn assert_serves_by_one_process(launcher: &Launcher) -> i32 {
+    let mut clients = [knock(), knock(), knock()];
+    for client in &mut clients {
+        client.exchange(LINE);
+    }
+    let [server] = launcher.servers()[..] else {
+        panic!("{:?}", launcher.servers());
+    };
+    eventually("a process for each", || {
+        proc::children(server).len() == clients.len()
+    });
+    all_served_to_their_end(clients.into());
+    server
+}
+
+fn inetd_line(wait: &str, options: &str) -> String {
+    let words = server_words();
+    let program = &words[0];
+    format!(
+        "{HERE} stream tcp {wait} root {program} {} {options}\n",
+        words.join(" ")
+    )
+}
+
+#[test]
+fn inetd_wait_hands_over_its_listener() {
+    let scratch = Scratch::new();
+    let file = scratch.path("inetd.conf");
+    fs::write(&file, inetd_line("wait", "-iv")).unwrap();
+    in_own_network(|| {
+        let inetd = Launcher::start("inetd", &["-i", file.to_str().unwrap()]);
+        let server = assert_serves_by_one_process(&inetd);
+        assert_eq!(assert_serves_by_one_process(&inetd), server);
+        // It has ended: inetd listens itself, and starts the next one.
+        signal_process(server, libc::SIGTERM);
+        inetd.wait_serverless();
+        assert_ne!(assert_serves_by_one_process(&inetd), server);
+    });
+}
+
+#[test]
+fn inetd_nowait_hands_over_each_connection() {
+    let scratch = Scratch::new();
+    let file = scratch.path("inetd.conf");
+    fs::write(&file, inetd_line("nowait", "-iv")).unwrap();
+    in_own_network(|| {
+        let inetd = Launcher::start("inetd", &["-i", file.to_str().unwrap()]);
+        assert_serves_a_process_each(&inetd);
+    });
+}
+
+/// The server's command line behind that of `program`.
+fn launch(program: &str, args: &[&str]) -> Launcher {
+    let words = server_words();
+    let words = words.iter().map(String::as_str);
+    let args: Vec<&str> = args.iter().copied().chain(words).chain(["-iv"]).collect();
+    Launcher::start(program, &args)
+}
+
+#[test]
+fn tcpserver_hands_over_each_connection() {
+    in_own_network(|| {
+        let port = PORT.to_string();
+        let tcpserver = launch("tcpserver", &["-RHl0", "127.0.0.1", &port]);
+        assert_serves_a_process_each(&tcpserver);
+    });
+}
+
+#[test]
+fn socat_hands_over_a_socket_pair() {
+    in_own_network(|| {
+        let listen = format!("TCP-LISTEN:{PORT},bind=127.0.0.1,fork");
+        let exec = format!("EXEC:{} -iv", server_words().join(" "));
+        let socat = Launcher::start("socat", &[&listen, &exec]);
+        assert_serves_a_process_each(&socat);
+    });
+}
+
+#[test]
+fn systemd_hands_over_its_listener() {
+    in_own_network(|| {
+        let systemd = launch("systemd-socket-activate", &["--inetd", "-l", HERE, "--"]);
+        let server = assert_serves_by_one_process(&systemd);
+        assert_eq!(assert_serves_by_one_process(&systemd), server);
+    });
+}
+
+#[test]
+fn systemd_hands_over_each_connection() {
+    in_own_network(|| {
+        let options = ["--inetd", "--accept", "-l", HERE, "--"];
+        let systemd = launch("systemd-socket-activate", &options);
+        assert_serves_a_process_each(&systemd);
+    });
+}

@@ -1,0 +1,334 @@
+//! A start in whatever surroundings (contract, sections 2 and 4): descriptors
+//! 0, 1, 2 closed, full or broken, then and later; signals blocked or ignored;
+//! a tiny stack; few descriptors, or other people's.
+//!
+//! Guards against a client that becomes descriptor 2 and receives the log, a
+//! server that stops in write(2) when its log is full, SIGCHLD blocked by the
+//! starter that leaves every child a zombie (the lecture's program, ncat),
+//! real EMFILE as a busy loop (tcpserver, tcpsvd, inetd, ncat).
+
+use std::fs::File;
+use std::io;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::support::crowd::{
+    LINE, all_served_to_their_end, assert_asleep, assert_patient, crowd, served, waiting,
+};
+use crate::support::network::in_own_network;
+use crate::support::resources::{SoftLimit, set_soft_limit};
+use crate::support::{Builder, Dialogue, Ready, Server, eventually, found, proc};
+
+/// A server that has no way to tell its port: on a fixed one, in a network of
+/// the test's own.
+fn mute(options: &[&str]) -> Builder {
+    Server::new()
+        .exactly([options, &["127.0.0.1", "43211"]].concat())
+        .ready(Ready::Unknown)
+        .port(43211)
+}
+
+#[track_caller]
+fn wait_listening(server: &Server) {
+    drop(found("it listens", || server.try_connect().ok()));
+}
+
+#[test]
+fn closed_descriptors_are_never_a_socket() {
+    for closed in 0..8 {
+        in_own_network(|| {
+            let mut builder = mute(&["-v"]);
+            for descriptor in (0..3).filter(|bit| closed & 1 << bit != 0) {
+                builder = builder.closed(descriptor);
+            }
+            let server = builder.start();
+            wait_listening(&server);
+            let mut clients = crowd(&server, 2);
+            for pid in [&server.children()[..], &[server.pid()]].concat() {
+                for (number, target) in proc::descriptors(pid) {
+                    let is_socket = target.starts_with("socket:");
+                    assert_eq!(
+                        is_socket,
+                        number > 2,
+                        "{number}: {target}, closed: {closed:#b}"
+                    );
+                }
+            }
+            // With the log of somebody else's end there would be more to hear.
+            drop(clients.pop());
+            eventually("it is gone", || server.children().len() == 1);
+            all_served_to_their_end(clients);
+        });
+    }
+}
+
+#[test]
+fn closed_stderr_leaves_the_exit_codes() {
+    let run = Server::new().exactly(["-x"]).closed(2).run();
+    assert_eq!(run.status.code(), Some(100), "{run:?}");
+    let taken = Server::start();
+    let port = taken.port().to_string();
+    let run = Server::new().exactly(["127.0.0.1", &port]).closed(2).run();
+    assert_eq!(run.status.code(), Some(111), "{run:?}");
+}
+
+/// A pipe that takes no byte more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    set_nonblocking(&writer, true);
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    while writer.write(b".").is_ok() {}
+    set_nonblocking(&writer, false);
+    (reader, writer)
+}
+
+fn set_nonblocking(file: &impl AsRawFd, on: bool) {
+    let on = libc::c_int::from(on);
+    // SAFETY: FIONBIO reads one int.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::FIONBIO, &raw const on) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn full_stderr_stops_nothing_and_is_used_again() {
+    let (mut reader, writer) = full_pipe();
+    let mut server = Server::new().args(["-v"]).stderr(writer).start();
+    all_served_to_their_end(crowd(&server, 3));
+    server.wait_childless();
+    assert_asleep(&server);
+
+    // There is room again.
+    let mut dots = vec![0; 65536];
+    reader.read_exact(&mut dots).unwrap();
+    assert!(dots.iter().all(|&byte| byte == b'.'));
+    all_served_to_their_end(crowd(&server, 1));
+    server.wait_childless();
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let log = io::read_to_string(reader).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
+    assert!(
+        log.contains("rot13d: start ") && log.contains("rot13d: end "),
+        "{log}"
+    );
+}
+
+#[test]
+fn stderr_that_fills_up_stops_nothing() {
+    let (reader, writer) = io::pipe().unwrap();
+    // SAFETY: no memory is touched.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(size, 4096);
+    let server = Server::new().args(["-v"]).stderr(writer).start();
+    for _ in 0..100 {
+        all_served_to_their_end(crowd(&server, 1));
+    }
+    server.wait_childless();
+    assert_asleep(&server);
+    drop(reader);
+    all_served_to_their_end(crowd(&server, 3));
+}
+
+#[test]
+fn broken_stderr_stops_nothing() {
+    let (reader, writer) = io::pipe().unwrap();
+    let server = Server::new().args(["-v"]).stderr(writer).start();
+    all_served_to_their_end(crowd(&server, 2));
+    drop(reader);
+    all_served_to_their_end(crowd(&server, 2));
+
+    let (_, writer) = io::pipe().unwrap();
+    let server = Server::new().args(["-v"]).stderr(writer).start();
+    all_served_to_their_end(crowd(&server, 2));
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let server = Server::new().args(["-v"]).stderr(full).start();
+    all_served_to_their_end(crowd(&server, 2));
+}
+
+#[test]
+fn broken_stdout_stops_nothing() {
+    for broken in [OwnedFd::from(io::pipe().unwrap().1), full_device()] {
+        let server = Server::new()
+            .exactly(["-1v", "127.0.0.1", "0"])
+            .ready(Ready::Log)
+            .stdout(broken)
+            .start();
+        all_served_to_their_end(crowd(&server, 2));
+    }
+}
+
+fn full_device() -> OwnedFd {
+    let file = File::options().write(true).open("/dev/full");
+    file.expect("/dev/full").into()
+}
+
+#[test]
+fn full_stdout_delays_nobody_for_good() {
+    let (mut reader, writer) = full_pipe();
+    let server = Server::new()
+        .exactly(["-1", "127.0.0.1", "0"])
+        .ready(Ready::Log)
+        .stdout(writer)
+        .start();
+    let mut client = waiting(&server);
+    reader.read_exact(&mut vec![0; 65536]).unwrap();
+    client.hear_echo_of(LINE);
+    let port = io::read_to_string(reader).unwrap();
+    // It may have found no room and gone on without.
+    assert!(
+        port.is_empty() || port == format!("{}\n", server.port()),
+        "{port:?}"
+    );
+}
+
+const SIGNALS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGPIPE,
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+];
+
+/// Reaps, limits a lifetime, survives who resets, drains.
+#[track_caller]
+fn assert_signals_work(options: &[&str], surround: impl Fn(Builder) -> Builder) {
+    let start = || {
+        let options = [options, &["-T", "1", "-c", "3"]].concat();
+        surround(Server::new().args(options)).start()
+    };
+    let server = start();
+    let begin = Instant::now();
+    for mut client in crowd(&server, 3) {
+        client.assert_end();
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    server.wait_childless();
+    for client in crowd(&server, 3) {
+        client.reset();
+    }
+    server.wait_childless();
+
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut server = start();
+        let mut clients = crowd(&server, 2);
+        server.signal(signal);
+        all_served_to_their_end(vec![clients.remove(0)]);
+        server.signal(signal);
+        assert_eq!(server.wait_exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn signals_blocked_by_the_starter_work() {
+    assert_signals_work(&[], |builder| {
+        SIGNALS.into_iter().fold(builder, Builder::blocked_signal)
+    });
+}
+
+#[test]
+fn signals_ignored_by_the_starter_work() {
+    for options in [&[][..], &["-v"]] {
+        assert_signals_work(options, |builder| {
+            SIGNALS.into_iter().fold(builder, Builder::ignored_signal)
+        });
+    }
+}
+
+#[test]
+fn nothing_of_the_starter_s_signals_is_left() {
+    let server = SIGNALS
+        .into_iter()
+        .fold(Server::new(), Builder::blocked_signal)
+        .start();
+    let _client = served(&server);
+    server.wait_accepting();
+    for pid in [server.pid(), server.only_child()] {
+        let blocked = proc::status(pid, "SigBlk").unwrap();
+        assert!(blocked.bytes().all(|digit| digit == b'0'), "{blocked}");
+    }
+}
+
+#[test]
+fn tiny_stack_is_enough() {
+    let server = Server::new()
+        .limit(libc::RLIMIT_STACK, 16 << 10)
+        .adjust(|command| {
+            // It lies on the stack as well.
+            command.env_clear();
+        })
+        .args(["-v", "-T", "1"])
+        .start();
+    let mut clients = crowd(&server, 3);
+    for client in &mut clients {
+        client.exchange(&[b'x'; 4097]);
+    }
+    for mut client in clients {
+        client.assert_end();
+    }
+    server.wait_log(" 0/256");
+}
+
+#[test]
+fn four_descriptors_are_enough_to_wait() {
+    // 0, 1, 2 and the listener: no client fits.
+    let server = Server::new().soft_limit(libc::RLIMIT_NOFILE, 4).start();
+    let mut clients: Vec<TcpStream> = (0..3).map(|_| waiting(&server)).collect();
+    server.wait_log("accept: too many open files");
+    assert_patient(&server);
+    set_soft_limit(&server, libc::RLIMIT_NOFILE, 5);
+    for client in &mut clients {
+        client.hear_echo_of(LINE);
+    }
+    // Five are enough for everybody: the server keeps none of its clients'.
+    all_served_to_their_end(crowd(&server, 20));
+}
+
+/// A hook for the starter that leaves `file` open at these numbers as well.
+fn leaves_open(file: RawFd, numbers: &'static [i32]) -> impl Fn() -> io::Result<()> {
+    move || {
+        for &number in numbers {
+            // SAFETY: numbers that nobody needs between here and exec.
+            if unsafe { libc::dup2(file, number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn inherited_descriptors_are_closed() {
+    let (reader, writer) = io::pipe().unwrap();
+    let server = Server::new()
+        .before_exec(leaves_open(writer.as_raw_fd(), &[3, 4, 7, 100, 1023]))
+        .start();
+    drop(writer);
+    // The last writer is gone: whoever waits for that is not held up.
+    assert_eq!(io::read_to_string(reader).unwrap(), "");
+    let numbers: Vec<i32> = server.descriptors().into_keys().collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    let _client = served(&server);
+    let child = server.only_child();
+    eventually("the child has its client and no listener", || {
+        let sockets = proc::descriptors(child).into_values();
+        sockets
+            .filter(|target| target.starts_with("socket:"))
+            .count()
+            == 1
+    });
+}
+
+#[test]
+fn few_descriptors_all_taken_by_the_starter() {
+    let server = Server::new()
+        .before_exec(leaves_open(libc::STDIN_FILENO, &[3, 4]))
+        .limit(libc::RLIMIT_NOFILE, 5)
+        .start();
+    all_served_to_their_end(crowd(&server, 3));
+}

@@ -1,0 +1,91 @@
+//! `-u` and `-g` (contract, section 3): who the server and its clients'
+//! processes are, and that they can be nobody else.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+
+use crate::support::crowd::{LINE, served};
+use crate::support::network::in_own_network;
+use crate::support::{Dialogue, Ready, Server, binary, proc};
+
+/// Each of the four user or group numbers: real, effective, saved, file system.
+fn four(number: u32) -> String {
+    [number.to_string().as_str(); 4].join("\t")
+}
+
+fn join_other_groups() -> io::Result<()> {
+    let groups = [10, 20];
+    // SAFETY: `groups` holds as many.
+    match unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn server_and_children_become_user_and_group_without_others() {
+    let cases: [(&[&str], u32, u32); 3] = [
+        (&["-u", "1234", "-g", "5678"], 1234, 5678),
+        (&["-u", "1234"], 1234, 0),
+        (&["-g", "5678"], 0, 5678),
+    ];
+    for (options, user, group) in cases {
+        let server = Server::new()
+            .args(options)
+            .before_exec(join_other_groups)
+            .start();
+        let _client = served(&server);
+        for pid in [server.pid(), server.only_child()] {
+            let status = |field| proc::status(pid, field).expect(field);
+            assert_eq!(status("Uid"), four(user), "{options:?}");
+            assert_eq!(status("Gid"), four(group), "{options:?}");
+            assert_eq!(status("Groups"), "", "{options:?}");
+            if user != 0 {
+                for set in ["CapPrm", "CapEff", "CapAmb"] {
+                    assert_eq!(u64::from_str_radix(&status(set), 16), Ok(0), "{options:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_is_kept_without_being_asked_for() {
+    let server = Server::new().before_exec(join_other_groups).start();
+    assert_eq!(server.status("Uid"), four(0));
+    assert_eq!(server.status("Gid"), four(0));
+    assert_eq!(server.status("Groups"), "10 20");
+}
+
+#[test]
+fn port_of_the_privileged_is_bound_first() {
+    in_own_network(|| {
+        let server = Server::new().port(80).args(["-u", "1234"]).start();
+        assert_eq!(server.port(), 80);
+        served(&server).exchange(LINE);
+    });
+}
+
+#[test]
+fn user_who_may_not_is_refused() {
+    for options in [["-u", "0"], ["-g", "0"], ["-u", "1234"]] {
+        // By way of a descriptor: its path may be closed to this user.
+        let run = Server::new()
+            .binary("/proc/self/fd/0")
+            .stdin(File::open(binary()).unwrap())
+            .exactly([&options[..], &["127.0.0.1", "0"]].concat())
+            .ready(Ready::Unknown)
+            .adjust(|command| {
+                command.uid(1234).gid(1234);
+            })
+            .run();
+        assert_eq!(run.status.code(), Some(111), "{options:?}: {run:?}");
+        let calls = ["setgroups", "setgid", "setuid"];
+        let told = calls.iter().any(|call| {
+            let line = format!("rot13d: fatal: {call}: ");
+            run.stderr.starts_with(&line) && run.stderr.ends_with("not permitted\n")
+        });
+        assert!(told, "{options:?}: {run:?}");
+    }
+}
