@@ -1,0 +1,292 @@
+//! The exact system calls of the server, from its start to its end, with one
+//! client that sends one line (contract, section 2). `tests/audit.txt` is the
+//! list, and what the README shows. Where a call is added or gone on purpose,
+//! `UPDATE=1 cargo test --test suite audit` writes both anew.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use crate::support::trace::{by_process, name, result};
+use crate::support::{Dialogue, Ready, Server};
+
+/// What a connection may cost, whatever the list says.
+const PARENT: usize = 3 + 3;
+const CHILD: usize = 6;
+
+/// Where the list stands in the README.
+const START: &str = "<!-- audit -->\n```\n";
+const END: &str = "```\n<!-- /audit -->";
+
+#[test]
+fn calls_are_those_of_the_list() {
+    let found = Session::record().list();
+    println!("{found}");
+    if updating() {
+        update(&found);
+    }
+    let listed = fs::read_to_string(list_file()).expect("tests/audit.txt");
+    let differs = found
+        .lines()
+        .zip(listed.lines())
+        .find(|(found, listed)| found != listed);
+    if let Some((found, listed)) = differs {
+        panic!("tests/audit.txt: {listed:?}\nnow:             {found:?}");
+    }
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn a_connection_costs_no_more_than_agreed() {
+    let session = Session::record();
+    let parent = calls(&session.parent);
+    assert!(parent.len() <= PARENT, "{parent:#?}");
+    assert_eq!(names(&parent)[..3], ["accept", "clone", "close"]);
+    assert_eq!(names(&parent)[3..], ["wait4", "wait4", "rt_sigreturn"]);
+    let child = calls(&session.child);
+    assert!(child.len() <= CHILD, "{child:#?}");
+}
+
+#[test]
+fn readme_shows_the_list() {
+    if updating() {
+        return;
+    }
+    let readme = fs::read_to_string(readme_file()).expect("README.md");
+    let listed = fs::read_to_string(list_file()).expect("tests/audit.txt");
+    let [_, shown, _] = around_block(&readme);
+    assert_eq!(
+        shown, listed,
+        "the README has another list than tests/audit.txt"
+    );
+}
+
+/// In steady state a line is one read and one write, however many there were
+/// before; lines that come together leave together.
+#[test]
+fn a_line_costs_two_calls() {
+    const LINES: usize = 50;
+    let server = Server::new().strace(["-s", "100"]).start();
+    let mut client = server.connect();
+    for _ in 0..LINES {
+        client.exchange(b"one line\n");
+    }
+    client.exchange(b"three\nlines\ntogether\n");
+    let child = server.only_child();
+    drop(client);
+    server.wait_childless();
+    let calls = calls(&by_process(&server.trace())[&child]);
+    let all = names(&calls);
+    let first = all.iter().position(|&name| name == "read").expect("a read");
+    let (dialogue, end) = all[first..].split_at(2 * (LINES + 1));
+    assert!(
+        dialogue.chunks(2).all(|pair| pair == ["read", "write"]),
+        "{all:?}"
+    );
+    assert_eq!(end, ["read", "exit_group"]);
+}
+
+/// No heap, whatever the options: nothing that gets memory, anywhere.
+#[test]
+fn nothing_allocates() {
+    for options in [
+        &[] as &[&str],
+        &["-v", "-c", "1", "-C", "1", "-t", "1", "-T", "9", "-k", "9"],
+    ] {
+        let mut server = Server::new().args(options).strace(["-s", "100"]).start();
+        let mut client = server.connect();
+        for length in [1, 4096, 5000, 300_000] {
+            client.exchange(&[vec![b'n'; length - 1], vec![b'\n']].concat());
+        }
+        client.half_close();
+        client.assert_end();
+        server.wait_childless();
+        server.signal(libc::SIGTERM);
+        server.wait_exit();
+        for (pid, lines) in by_process(&server.trace()) {
+            let calls = calls(&lines);
+            let named = names(&calls);
+            assert!(named.len() > 3, "{pid} did something");
+            for allocates in ["brk", "mmap", "mmap2", "mremap", "mprotect", "shmat"] {
+                assert!(!named.contains(&allocates), "{options:?}: {calls:#?}");
+            }
+        }
+    }
+}
+
+/// The calls of one run, in the parts that the list has.
+struct Session {
+    start: Vec<String>,
+    parent: Vec<String>,
+    child: Vec<String>,
+    end: Vec<String>,
+}
+
+impl Session {
+    /// The server without an option but port 0, one client, one line, SIGTERM.
+    fn record() -> Self {
+        let server = Server::new().host("0").ready(Ready::Log);
+        let mut server = server.strace(["-s", "100"]).start();
+        let (pid, port) = (server.pid(), server.port().to_string());
+        let mut client = server.connect();
+        client.exchange(b"hello\n");
+        let child = server.only_child();
+        server.wait_accepting();
+        client.half_close();
+        client.assert_end();
+        server.wait_childless();
+        server.wait_accepting();
+        server.signal(libc::SIGTERM);
+        assert!(server.wait_exit().success());
+
+        let mut trace = by_process(&server.trace());
+        assert_eq!(trace.len(), 2, "one parent, one child: {trace:#?}");
+        let mut take = |pid| trace.remove(&pid).expect("a traced process");
+        let readable = |line: &String| readable(line).replace(&port, "PORT");
+        let child = take(child).iter().map(readable).collect();
+        // An accept that a signal interrupts goes on: one call, shown twice.
+        let whole = |line: &String| result(line) != "ERESTARTSYS";
+        let mut start: Vec<String> = take(pid)
+            .iter()
+            .filter(|l| whole(l))
+            .map(readable)
+            .collect();
+        let mut split = |at: &str| {
+            let at = start.iter().position(|line| line.starts_with(at));
+            start.split_off(at.expect("as every session goes"))
+        };
+        let end = split("--- SIGTERM");
+        let parent = split("accept(");
+        start.remove(0);
+        Session {
+            start,
+            parent,
+            child,
+            end,
+        }
+    }
+
+    fn list(&self) -> String {
+        let mut list = String::new();
+        for (title, lines) in [
+            ("start-up", &self.start),
+            ("one client, one line: the parent", &self.parent),
+            ("one client, one line: the child", &self.child),
+            ("SIGTERM", &self.end),
+        ] {
+            writeln!(list, "{title}: {} system calls", calls(lines).len()).unwrap();
+            for line in lines {
+                writeln!(list, "    {line}").unwrap();
+            }
+        }
+        list
+    }
+}
+
+fn list_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit.txt")
+}
+
+fn readme_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
+}
+
+/// The README before, in and after the block that shows the list.
+fn around_block(readme: &str) -> [&str; 3] {
+    let (before, rest) = readme
+        .split_once(START)
+        .expect("<!-- audit --> in README.md");
+    let (block, after) = rest.split_once(END).expect("<!-- /audit --> in README.md");
+    [before, block, after]
+}
+
+fn updating() -> bool {
+    env::var_os("UPDATE").is_some()
+}
+
+fn update(list: &str) {
+    fs::write(list_file(), list).expect("tests/audit.txt");
+    let readme = fs::read_to_string(readme_file()).expect("README.md");
+    let [before, _, after] = around_block(&readme);
+    fs::write(readme_file(), [before, START, list, END, after].concat()).expect("README.md");
+}
+
+/// The lines that are calls: no signals, no ends.
+fn calls(lines: &[String]) -> Vec<String> {
+    let calls = lines.iter().filter(|line| !name(line).is_empty());
+    calls.cloned().collect()
+}
+
+fn names(calls: &[String]) -> Vec<&str> {
+    calls.iter().map(|call| name(call)).collect()
+}
+
+/// A line of strace without what differs from one run to the next (addresses,
+/// processes, ports), and shorter where strace is wordy.
+fn readable(line: &str) -> String {
+    let mut words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.starts_with("--- SIG") {
+        return words.split(" {").next().unwrap_or_default().to_owned() + " ---";
+    }
+    words = replace_each(&words, "{sa_family=", '}', |address| {
+        let port = address
+            .split_once("htons(")
+            .and_then(|(_, rest)| rest.split_once(')'));
+        let host = address.split('"').nth(1);
+        let (Some((port, _)), Some(host)) = (port, host) else {
+            return address.to_owned();
+        };
+        // Ports that the kernel chose.
+        let port = if port.len() == 5 { "PORT" } else { port };
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    });
+    words = replace_each(&words, "0x", ' ', |number| {
+        let end = number[2..].find(|c: char| !c.is_ascii_hexdigit());
+        format!("ADDRESS{}", end.map_or("", |end| &number[2 + end..]))
+    });
+    words = words
+        .replace("SA_RESTORER|", "")
+        .replace(", sa_restorer=ADDRESS", "");
+    words = replace_each(&words, "parent_tid=[", ']', |_| {
+        "parent_tid=[PID]".to_owned()
+    });
+    // Values that strace cannot read, since they are longer than need be.
+    words = replace_each(&words, "TIMEO_OLD, \"", ',', |_| "TIMEO, 600 s,".to_owned());
+    if name(&words) == "setsockopt" {
+        words = replace_each(&words, "\"\\", ',', |bytes| format!("[{}],", &bytes[2..3]));
+    }
+    // Without strace's notes on the result.
+    if let Some(end) = words
+        .rfind(" = ")
+        .and_then(|at| Some(at + words[at..].find(" (")?))
+    {
+        words.truncate(end);
+    }
+    let gives_pid = matches!(name(&words), "clone" | "wait4");
+    if gives_pid && result(&words).parse().is_ok_and(|pid: i32| pid > 0) {
+        let length = words.rfind(" = ").expect("it has a result");
+        words.replace_range(length.., " = PID");
+    }
+    if name(&words) == "madvise" {
+        let far = |word: &str| word.len() > 12 && word.trim_end_matches(',').parse::<u64>().is_ok();
+        let word = |word| if far(word) { "LENGTH," } else { word };
+        words = words.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    }
+    words
+}
+
+/// Replaces everything that begins with `start` and ends with `end`.
+fn replace_each(text: &str, start: &str, end: char, with: impl Fn(&str) -> String) -> String {
+    let mut parts = text.split(start);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let length = part.find(end).map_or(part.len(), |at| at + end.len_utf8());
+        result += &with(&format!("{start}{}", &part[..length]));
+        result += &part[length..];
+    }
+    result
+}
