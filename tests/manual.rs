@@ -1,0 +1,318 @@
+//! The manual page says what the program does: its synopsis, options, ranges,
+//! defaults and messages are compared with the program's own (contract,
+//! sections 3 and 4), both ways, so that neither can drift.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Dialogue, Ready, Server, signal_process, tool};
+
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rot13d.8")
+}
+
+fn mandoc(args: &[&str]) -> String {
+    let mut command = Command::new(tool("mandoc"));
+    let output = command.args(args).arg(page()).output().expect("mandoc");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The lines of a section as they are shown, without their indentation by
+/// five; an underlined letter is a `_`, a backspace and itself.
+#[track_caller]
+fn section(name: &str) -> Vec<String> {
+    let text = mandoc(&["-T", "ascii", "-O", "width=200"]);
+    let heading = |line: &str| !line.is_empty() && !line.starts_with(' ');
+    let lines = text.lines().skip_while(|line| plain(line) != name).skip(1);
+    let lines = lines.take_while(|line| !heading(line));
+    let lines: Vec<String> = lines
+        .map(|line| line.strip_prefix("     ").unwrap_or(line).to_owned())
+        .collect();
+    assert!(!lines.is_empty(), "no section {name}");
+    lines
+}
+
+/// Without bold and underlined letters.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for letter in text.chars() {
+        if letter == '\u{8}' {
+            plain.pop();
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
+/// With single spaces.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn usage() -> String {
+    let usage = Server::new().exactly(["-h"]).run().stdout;
+    words(usage.strip_prefix("usage: ").expect("the usage"))
+}
+
+/// An option or operand in the manual: `-b backlog`, and what is said about it.
+struct Entry {
+    head: String,
+    text: String,
+}
+
+fn entries() -> Vec<Entry> {
+    let source = fs::read_to_string(page()).expect("the manual");
+    let (_, source) = source
+        .split_once("\nThe operands are:")
+        .expect("the operands");
+    let (source, _) = source.split_once("\n.Sh ").expect("the next section");
+    let items = source.split("\n.It ").skip(1);
+    items
+        .map(|item| {
+            let (head, text) = item.split_once('\n').expect("a text");
+            let head = head.replace("Fl ", "-").replace("Ar ", "");
+            Entry {
+                head,
+                text: words(text),
+            }
+        })
+        .collect()
+}
+
+#[track_caller]
+fn entry(head: &str) -> Entry {
+    let mut all = entries().into_iter();
+    let found = all.find(|entry| entry.head == head);
+    found.unwrap_or_else(|| panic!("no entry {head:?}"))
+}
+
+/// The numbers of `1 to 30000`.
+#[track_caller]
+fn range(entry: &Entry) -> (u64, u64) {
+    let words: Vec<&str> = entry.text.split([' ', ',', '.']).collect();
+    let at = words.windows(3).find_map(|three| {
+        let [least, "to", most] = three else {
+            return None;
+        };
+        Some((least.parse().ok()?, most.parse().ok()?))
+    });
+    at.unwrap_or_else(|| panic!("no range: {} {}", entry.head, entry.text))
+}
+
+/// What follows `default is`.
+#[track_caller]
+fn default(head: &str) -> String {
+    let text = entry(head).text;
+    let (_, default) = text.split_once("default is ").expect("a default");
+    default.split(['.', ':']).next().unwrap().to_owned()
+}
+
+/// Whether the program takes these arguments, up to `-h` or a surplus operand.
+fn takes(args: &[&str]) -> bool {
+    let run = Server::new().exactly(args).run();
+    run.status.code() == Some(0) || run.stderr.contains("surplus")
+}
+
+#[test]
+fn mandoc_has_no_complaint() {
+    let complaints = mandoc(&["-T", "lint", "-W", "all"]);
+    // This one is about the machine's other manuals.
+    let mut complaints = complaints
+        .lines()
+        .filter(|line| !line.contains("manual not found"));
+    assert_eq!(complaints.next(), None);
+}
+
+#[test]
+fn synopsis_is_the_usage() {
+    let synopsis: Vec<String> = section("SYNOPSIS").iter().map(|line| plain(line)).collect();
+    assert_eq!(words(&synopsis.join(" ")), usage());
+}
+
+#[test]
+fn every_option_has_an_entry() {
+    let usage = usage();
+    let mut expected = vec!["host".to_owned(), "port".to_owned()];
+    for part in usage.split('[').filter_map(|part| part.strip_prefix('-')) {
+        let part = part.trim_end().trim_end_matches(']');
+        if part.contains(' ') {
+            expected.push(format!("-{part}"));
+        } else {
+            expected.extend(part.chars().map(|letter| format!("-{letter}")));
+        }
+    }
+    let mut heads: Vec<String> = entries().into_iter().map(|entry| entry.head).collect();
+    heads.sort();
+    expected.sort();
+    assert_eq!(heads, expected);
+}
+
+#[test]
+fn ranges_are_the_program_s() {
+    let entries = entries().into_iter();
+    for entry in entries.filter(|entry| entry.head == "port" || entry.head.contains(' ')) {
+        let (least, most) = range(&entry);
+        let takes = |number: u64| {
+            let number = number.to_string();
+            match entry.head.split_once(' ') {
+                Some((option, _)) => takes(&[option, &number, "-h"]),
+                None => takes(&["0", &number, "surplus"]),
+            }
+        };
+        let head = &entry.head;
+        assert!(takes(least), "{head} {least}");
+        assert!(takes(most), "{head} {most}");
+        assert!(!takes(most + 1), "{head} {}", most + 1);
+        assert!(least == 0 || !takes(least - 1), "{head} {}", least - 1);
+    }
+}
+
+#[test]
+fn defaults_are_the_program_s() {
+    let server = Server::new()
+        .strace(["-xx", "-e", "trace=listen,setsockopt"])
+        .args(["-v"])
+        .start();
+    server.connect().exchange(b"Hello\n");
+    let limit = default("-c limit");
+    assert!(server.wait_log("start ").ends_with(&format!(" 1/{limit}")));
+    let traced = |what: &str, text: &str| {
+        assert!(
+            server.trace().iter().any(|line| line.contains(text)),
+            "{what}: {text}"
+        );
+    };
+    traced("-b", &format!("listen(3, {})", default("-b backlog")));
+    let idle: u32 = default("-t idle").parse().expect("a number");
+    let bytes = idle.to_ne_bytes().map(|byte| format!("\\x{byte:02x}"));
+    traced("-t", &format!("TIMEO_OLD, \"{}", bytes.concat()));
+    let elsewhere = Server::new()
+        .under(["unshare", "-n"])
+        .exactly([""; 0])
+        .ready(Ready::Log)
+        .start();
+    assert_eq!(elsewhere.port().to_string(), default("port"));
+}
+
+/// A message of the manual: its fixed parts, with a gap between any two.
+#[derive(Debug)]
+struct Message(Vec<String>);
+
+impl Message {
+    fn all() -> Vec<Message> {
+        let lines = section("DIAGNOSTICS").into_iter();
+        let heads = lines.filter(|line| line.starts_with("rot13d: "));
+        heads.map(|head| Message::parse(&head)).collect()
+    }
+
+    fn parse(head: &str) -> Message {
+        let mut parts = vec![String::new()];
+        let mut rest = head;
+        while let Some(letter) = rest.chars().next() {
+            if rest.starts_with("_\u{8}") {
+                // A gap, as long as the letters are underlined.
+                rest = &rest[3..];
+                if !rest.starts_with("_\u{8}") {
+                    parts.push(String::new());
+                }
+            } else {
+                parts.last_mut().unwrap().push(letter);
+                rest = &rest[letter.len_utf8()..];
+            }
+        }
+        Message(parts)
+    }
+
+    /// Only the last gap may stand for more than one word.
+    fn describes(&self, line: &str) -> bool {
+        fn fits(parts: &[String], line: &str) -> bool {
+            let [part, more @ ..] = parts else {
+                return true;
+            };
+            let Some(rest) = line.strip_prefix(part.as_str()) else {
+                return false;
+            };
+            match more {
+                [] => rest.is_empty(),
+                [last] if last.is_empty() => !rest.is_empty(),
+                _ => {
+                    let word = rest.find(' ').unwrap_or(rest.len());
+                    (1..=word).any(|end| fits(more, &rest[end..]))
+                }
+            }
+        }
+        fits(&self.0, line)
+    }
+}
+
+/// What a server says that has all kinds of clients.
+fn log_of_service() -> Vec<String> {
+    let server = Server::new().args(["-v", "-C", "1"]).start();
+    let mut first = server.connect();
+    first.exchange(b"Hello\n");
+    server.connect().assert_end();
+    server.wait_log("refused ");
+    signal_process(server.only_child(), libc::SIGKILL);
+    server.wait_log(" signal 9 ");
+    server.connect().exchange(b"Hello\n");
+    server.wait_log(" exit 0 ");
+    server.log()
+}
+
+/// What one says in which `call` fails. Without the cage, which would take a
+/// call that strace plays for a forbidden one.
+fn log_of_failure(call: &str, error: &str) -> Vec<String> {
+    let cage = "inject=prctl:error=EINVAL";
+    let failure = format!("inject={call}:error={error}:when=1");
+    let server = Server::new().strace(["-e", cage, "-e", &failure]).start();
+    server.connect().exchange(b"Hello\n");
+    server.wait_log("no seccomp");
+    server.log()
+}
+
+/// What one says that cannot start; without the usage.
+fn log_of_start(args: &[&str]) -> Vec<String> {
+    let privileges = "inject=setgroups,setuid:error=EPERM";
+    let run = Server::new().strace(["-e", privileges]).exactly(args).run();
+    assert_ne!(run.status.code(), Some(0), "{args:?}");
+    let log = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("rot13d: "));
+    log.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_message_is_described_and_none_but_those() {
+    let used = Server::start();
+    let port = used.port().to_string();
+    let runs: [&[&str]; 8] = [
+        &["127.0.0.1", &port],
+        &["-i"],
+        &["-x"],
+        &["-c", "none"],
+        &["nowhere"],
+        &["0", "99999"],
+        &["127.0.0.1", "0", "surplus"],
+        &["-u", "1", "127.0.0.1", "0"],
+    ];
+    let mut log = log_of_service();
+    log.extend(log_of_failure("accept", "EMFILE"));
+    log.extend(log_of_failure("clone", "EAGAIN"));
+    log.extend(runs.iter().flat_map(|args| log_of_start(args)));
+    let messages = Message::all();
+    for line in &log {
+        assert!(
+            messages.iter().any(|message| message.describes(line)),
+            "{line:?}: {messages:#?}"
+        );
+    }
+    for message in &messages {
+        assert!(
+            log.iter().any(|line| message.describes(line)),
+            "{message:?}: {log:#?}"
+        );
+    }
+}
