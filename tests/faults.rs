@@ -351,6 +351,7 @@ fn leave(bystander: &mut Option<TcpStream>) {
 
 /// Clients come while there is no descriptor for them.
 fn serve_when_there_is_room(server: &Server, fault: &Fault) {
+    server.wait_accepting();
     set_soft_limit(server, libc::RLIMIT_NOFILE, 4);
     // accept takes its descriptor before it waits: it has one already.
     serve(server, 1);

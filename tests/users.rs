@@ -89,3 +89,30 @@ fn user_who_may_not_is_refused() {
         assert!(told, "{options:?}: {run:?}");
     }
 }
+
+#[test]
+fn root_without_the_capability_is_refused() {
+    // From linux/capability.h; libc does not have them.
+    const CAP_SETGID: i32 = 6;
+    const CAP_SETUID: i32 = 7;
+    let cases = [
+        (CAP_SETGID, "-g", "setgroups"),
+        (CAP_SETGID, "-u", "setgroups"),
+        (CAP_SETUID, "-u", "setuid"),
+    ];
+    for (capability, option, call) in cases {
+        let run = Server::new()
+            .exactly([option, "1234", "127.0.0.1", "0"])
+            .before_exec(move || {
+                // SAFETY: a prctl without pointers.
+                match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            })
+            .run();
+        assert_eq!(run.status.code(), Some(111), "{option}: {run:?}");
+        let line = format!("rot13d: fatal: {call}: ");
+        assert!(run.stderr.starts_with(&line), "{option}: {run:?}");
+    }
+}
