@@ -54,11 +54,11 @@ const TOKEN: u32 = 0;
 /// An instruction in half the size: operation, how many to skip where a
 /// comparison holds, operand. See [`sys::Instruction`]; we never skip where one
 /// does not hold.
-type Short = (u8, u8, u16);
+type Short = u32;
 
 const fn instruction(operation: u32, skip: usize, operand: u32) -> Short {
     assert!(operation < 0x100 && skip < 0x100 && operand < 0x10000);
-    (operation as u8, skip as u8, operand as u16)
+    skip as u32 | operation << 8 | operand << 16
 }
 const fn load(offset: u32) -> Short {
     instruction(BPF_LD | BPF_W | BPF_ABS, 0, offset)
@@ -121,10 +121,10 @@ static FILTER: [Short; LEN] = {
 #[inline(always)]
 pub fn install(state: &State) {
     let filter = sys::instructions(state);
-    for (to, &(operation, skip, operand)) in filter.iter().zip(&FILTER) {
-        to.operation.set(operation.into());
-        to.skip.set(skip);
-        to.operand.set(operand.into());
+    for (to, &short) in filter.iter().zip(&FILTER) {
+        to.skip.set(short as u8);
+        to.operation.set((short >> 8) as u8);
+        to.operand.set(short >> 16);
     }
     filter[ARCH_AT].operand.set(sys::AUDIT_ARCH);
     filter[TOKEN_AT].operand.set(state.token());

@@ -26,14 +26,10 @@ pub fn say(id: u8, number: u32, address: &SocketAddress) {
     print(2, id, number, 0, address);
 }
 
-/// Ends with exit 111 and text `id` if `result` says that something could not
-/// be set up.
-#[inline(never)]
-pub fn must(id: u8, result: i32) {
-    if result < 0 {
-        say(id, -result as u32, sys::state().listener.address());
-        sys::exit(111)
-    }
+/// Something could not be set up: says so with text `id`, exit 111.
+pub extern "C" fn fatal(id: u32, result: i32) -> ! {
+    say(id as u8, -result as u32, sys::state().listener.address());
+    sys::exit(111)
 }
 
 /// Under `-v`, holds `signals` back.

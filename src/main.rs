@@ -22,7 +22,6 @@ mod session;
 mod signals;
 mod sys;
 
-use log::must;
 use rot13d_pure::args::KEEP;
 use rot13d_pure::fmt::id;
 use sys::State;
@@ -32,26 +31,27 @@ pub const LISTENER: u32 = 3;
 
 /// From the parsed command line (`stop`: see [`rot13d_pure::args::parse`]) to the accept loop. No signal is handled in between:
 /// a server that is told to end while it starts ends as soon as it serves.
+#[inline(always)]
 fn serve(state: &State, stop: u8) -> ! {
     if stop != 0 {
         explain(state, stop);
     }
     sys::hold(sys::ALL);
     sys::stdio();
-    signals::install();
-    if state.config.inherit() {
-        server::inherit(state);
+    sys::actions();
+    let client = if state.config.inherit() {
+        server::inherit(state)
     } else {
-        server::listen(state);
-    }
+        server::listen(state)
+    };
     become_user(state);
-    if state.client.get() < 0 {
+    if client == 0 {
         announce(state);
     }
     sys::keep_memory_from_children(state);
     cage::install(state);
     sys::hold(sys::NONE);
-    server::run(state)
+    server::run(state, client)
 }
 
 /// `-u` and `-g`. Of -1, which [`KEEP`] is, setresuid(2) changes nothing.
@@ -59,21 +59,21 @@ fn serve(state: &State, stop: u8) -> ! {
 fn become_user(state: &State) {
     let (user, group) = (state.config.user(), state.config.group());
     if user & group != KEEP {
-        must(id::SETGROUPS, sys::setgroups());
-        must(id::SETGID, sys::setresgid(group));
-        must(id::SETUID, sys::setresuid(user));
+        sys::setgroups();
+        sys::setresgid(group);
+        sys::setresuid(user);
     }
 }
 
 /// Says where the server listens, in the log and under `-1`.
 #[inline(always)]
 fn announce(state: &State) {
-    must(id::GETSOCKNAME, sys::own_name(&state.listener));
+    sys::own_name(&state.listener);
     let host = state.listener.address();
     log::say(id::LISTENING, 0, host);
     if state.config.ready() {
         log::print(1, id::PORT, 0, host.port().into(), host);
-        sys::close_output();
+        sys::replace(1);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The parent: listener, accept loop, back-off, limits, drain.
 
-use crate::log::must;
 use crate::sys::{self, Slot, State};
 use crate::{LISTENER, clients, log};
 use core::sync::atomic::Ordering::Relaxed;
@@ -24,23 +23,27 @@ const fn option(level: i32, name: i32, value: u32) -> u32 {
 /// Opens the listener: IPv6 takes IPv4 as well; where the kernel has no IPv6,
 /// every address means every one of IPv4.
 #[inline(always)]
-pub fn listen(state: &State) {
-    let mut family = state.listener.address().family();
-    let every = family == 0;
-    if every {
-        family = addr::V6;
-    }
-    let mut socket = sys::socket(family);
-    if socket == -libc::EAFNOSUPPORT && every {
+pub fn listen(state: &State) -> u32 {
+    let asked = state.listener.address().family();
+    let mut family = if asked == 0 { addr::V6 } else { asked };
+    loop {
+        state.listener.set_family(family);
+        let socket = sys::socket(family);
+        if socket >= 0 {
+            break;
+        }
+        if socket != -libc::EAFNOSUPPORT || family == addr::V4 || asked != 0 {
+            log::fatal(id::SOCKET.into(), socket)
+        }
         family = addr::V4;
-        socket = sys::socket(family);
     }
-    state.listener.set_family(family);
-    must(id::SOCKET, socket);
-    must(id::SETSOCKOPT, options(state, LISTENER, family));
-    must(id::BIND, sys::bind(&state.listener));
-    must(id::LISTEN, sys::listen(state.config.backlog()));
-    state.client.set(-1);
+    let result = options(state, LISTENER, family);
+    if result < 0 {
+        log::fatal(id::SETSOCKOPT.into(), result)
+    }
+    sys::bind(&state.listener);
+    sys::listen(state.config.backlog());
+    0
 }
 
 /// Sets the options of `fd`, the listener or the one client; negative if one fails.
@@ -63,34 +66,32 @@ fn options(state: &State, fd: u32, family: u16) -> i32 {
 
 /// Takes standard input for the socket: the listener, or the one client.
 #[inline(always)]
-pub fn inherit(state: &State) {
+pub fn inherit(state: &State) -> u32 {
     for fd in 1..3 {
         if sys::is_stdin(fd) {
             sys::replace(fd);
         }
     }
     let listens = sys::listens();
-    must(id::STDIN, listens);
-    if listens == 0 {
+    if !listens {
         // Something to close in place of a listener.
         sys::placeholder();
         sys::peer_name(&state.slots[0]);
     }
     let fd = sys::duplicate();
-    must(id::STDIN, fd);
     sys::replace(0);
-    options(state, fd as u32, addr::V6);
-    state.client.set(if listens == 0 { fd } else { -1 });
+    options(state, fd, addr::V6);
+    if listens { 0 } else { fd }
 }
 
 /// Serves the client there is, if any, then those the listener brings, until a
 /// signal closes the listener; then waits for the clients.
 #[inline(always)]
-pub fn run(state: &State) -> ! {
+pub fn run(state: &State, client: u32) -> ! {
+    let mut socket = client as i32;
     loop {
         let slot = clients::free(state);
-        let mut socket = state.client.replace(-1);
-        if socket < 0 {
+        if socket == 0 {
             socket = sys::accept(slot);
         }
         if socket >= 0 {
@@ -100,6 +101,7 @@ pub fn run(state: &State) -> ! {
         } else if is_short(-socket) {
             back_off(state, id::ACCEPT, socket);
         }
+        socket = 0;
     }
     clients::wait_below(state, 1);
     sys::exit(0)

@@ -9,12 +9,6 @@ use crate::{LISTENER, clients, log};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::id;
 
-/// Ignores SIGPIPE and catches the others.
-#[inline(always)]
-pub fn install() {
-    log::must(id::SIGACTION, sys::actions());
-}
-
 /// The handler.
 #[inline(always)]
 pub fn handle(state: &State, signal: i32) {

@@ -72,6 +72,26 @@ pub fn seconds() -> u32 {
     time[0] as u32
 }
 
+/// A system call that must succeed: else the server ends, with text `id`.
+///
+/// # Safety
+///
+/// That of the call itself.
+#[inline(always)]
+pub unsafe fn need(id: u8, nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> isize {
+    // SAFETY: the caller's.
+    let result = unsafe { arch::call(nr, a, b, c, d, e) };
+    check(id, result as i32);
+    result
+}
+
+#[inline(never)]
+fn check(id: u8, result: i32) {
+    if result < 0 {
+        crate::log::fatal(id.into(), result)
+    }
+}
+
 /// In a slot whose client is being forked: no process has this number.
 pub const FORKING: i32 = i32::MAX;
 

@@ -17,7 +17,6 @@
 
 use crate::LISTENER;
 use crate::clients::SLOTS;
-use crate::log::must;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -26,13 +25,11 @@ use core::ptr::null_mut;
 #[cfg(not(target_arch = "x86_64"))]
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
-use libc::SIGCHLD;
+use libc::{SIGCHLD, c_long};
 use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::args::{self, Config};
 use rot13d_pure::fmt::id;
 use rot13d_pure::line::{Buffer, Step};
-#[cfg(not(target_arch = "x86"))]
-use rustix::fd::BorrowedFd;
 #[cfg(not(target_arch = "x86"))]
 use rustix::mm::{Advice, madvise};
 
@@ -77,8 +74,6 @@ pub struct State {
     pub ended: AtomicBool,
     /// An empty set of signals, a value of 0.
     zero: u64,
-    /// One that was taken from standard input and is not served yet; negative if none.
-    pub client: Cell<i32>,
     /// The clients.
     pub slots: [Slot; SLOTS],
     /// The cage's filter, which has the token in it.
@@ -98,7 +93,8 @@ impl State {
 /// An instruction of the filter: the kernel's `struct sock_filter`.
 #[repr(C)]
 pub struct Instruction {
-    pub operation: Cell<u16>,
+    pub operation: Cell<u8>,
+    _operation_high: Cell<u8>,
     /// How many to skip where a comparison holds.
     pub skip: Cell<u8>,
     _skip_else: Cell<u8>,
@@ -109,6 +105,7 @@ impl Instruction {
     const fn new() -> Self {
         Self {
             operation: Cell::new(0),
+            _operation_high: Cell::new(0),
             skip: Cell::new(0),
             _skip_else: Cell::new(0),
             operand: Cell::new(0),
@@ -139,6 +136,10 @@ impl Slot {
     }
 }
 
+/// Where the parent's stack begins, in bytes from the start of the state. What
+/// is above is for strace, which reads more than there is of a structure.
+const STACK: usize = size_of::<State>() - 64;
+
 static mut STATE: State = State {
     config: Config::new(),
     token: 0,
@@ -147,7 +148,6 @@ static mut STATE: State = State {
     logged: Cell::new(0),
     ended: AtomicBool::new(false),
     zero: 0,
-    client: Cell::new(0),
     slots: [const { Slot::free() }; SLOTS],
     filter: [const { Instruction::new() }; crate::cage::LEN],
     stack: UnsafeCell::new([0; 8 * 4096]),
@@ -274,6 +274,25 @@ macro_rules! call {
         unsafe { arch::call(nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
     };
 }
+
+/// A call that must succeed: else the server ends, with text `id`.
+macro_rules! need {
+    ($id:ident, $nr:ident, $a:expr) => {
+        need!($id, $nr, $a, ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr) => {
+        need!($id, $nr, $a, $b, ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr) => {
+        need!($id, $nr, $a, $b, $c, ANY, ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {{
+        const ID: u8 = id::$id;
+        const { assert!(cfg!(not(target_arch = "x86_64")) || ID as c_long == nr::$nr) }
+        unsafe { arch::need(ID, nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
+    }};
+}
+
 /// The program's arguments, without its name.
 pub struct Args(*const Option<Word>);
 
@@ -432,23 +451,16 @@ pub fn placeholder() -> i32 {
     let (path, flags) = (from(b"/\0"), arg(libc::O_PATH as u32));
     // SAFETY: the path ends with a null byte.
     #[cfg(target_arch = "x86_64")]
-    return call!(SYS_open, path, flags);
+    return need!(OPEN, SYS_open, path, flags);
     // SAFETY: as above; it is absolute, so the first argument is not looked at.
     #[cfg(not(target_arch = "x86_64"))]
-    return call!(SYS_openat, ANY, path, flags);
+    return need!(OPEN, SYS_openat, ANY, path, flags);
 }
 
 /// Puts a placeholder in the place of `fd`, the lowest open descriptor but those below.
 pub fn replace(fd: u32) {
     close(fd);
-    must(id::OPEN, placeholder());
-}
-
-/// Makes standard output what standard error is (dup3(2)).
-#[inline(always)]
-pub fn close_output() {
-    // SAFETY: touches no memory.
-    call!(SYS_dup3, arg(2u32), arg(1u32), arg(0u32));
+    placeholder();
 }
 
 /// Whether `fd` is the same file as standard input: device and inode (fstat(2)).
@@ -470,40 +482,32 @@ fn file(fd: u32) -> u128 {
     unsafe { stat[0].assume_init() }
 }
 
-/// 1 if standard input listens, 0 if it is connected, or the error. Makes it block.
+/// Whether standard input listens; else it is connected. Makes it block.
 #[inline(always)]
-pub fn listens() -> i32 {
-    let (mut value, mut len) = (0u32, 4u32);
-    // SAFETY: FIONBIO reads an int.
-    call!(
-        SYS_ioctl,
-        arg(0u32),
-        arg(libc::FIONBIO as u32),
-        to(&mut value)
-    );
+pub fn listens() -> bool {
+    // SAFETY: touches no memory.
+    call!(SYS_fcntl, arg(0u32), arg(libc::F_SETFL as u32), arg(0u32));
     let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_ACCEPTCONN as u32);
+    let mut value = [4u32, 0];
+    let [len, value] = &mut value;
     // SAFETY: writes an int, and its length.
-    let result = call!(
+    need!(
+        GETSOCKOPT,
         SYS_getsockopt,
         arg(0u32),
         arg(level),
         arg(name),
-        to(&mut value),
-        to(&mut len)
+        to(value),
+        to(len)
     );
-    result | value as i32
+    *value != 0
 }
 
-/// Another descriptor for standard input, the lowest from the listener's on.
+/// Another descriptor for standard input, the lowest one.
 #[inline(always)]
-pub fn duplicate() -> i32 {
+pub fn duplicate() -> u32 {
     // SAFETY: touches no memory.
-    call!(
-        SYS_fcntl,
-        arg(0u32),
-        arg(libc::F_DUPFD as u32),
-        arg(LISTENER)
-    )
+    need!(DUP, SYS_dup, arg(0u32)) as u32
 }
 
 /// Descriptors 0 to 2 are taken, all others free. Before Linux 5.9 the first
@@ -516,14 +520,8 @@ pub fn stdio() {
             close(fd);
         }
     }
-    loop {
-        let fd = placeholder();
-        must(id::OPEN, fd);
-        if fd > 2 {
-            close(fd as u32);
-            break;
-        }
-    }
+    while placeholder() < 3 {}
+    close(3);
 }
 
 /// socket(2)
@@ -543,21 +541,28 @@ const LEN: u32 = size_of::<SocketAddress>() as u32;
 
 /// bind(2)
 #[inline(always)]
-pub fn bind(slot: &Slot) -> i32 {
+pub fn bind(slot: &Slot) {
     // SAFETY: reads that many bytes.
-    call!(SYS_bind, arg(LISTENER), from(slot.address()), arg(LEN))
+    need!(
+        BIND,
+        SYS_bind,
+        arg(LISTENER),
+        from(slot.address()),
+        arg(LEN)
+    );
 }
 
 /// getsockname(2)
 #[inline(always)]
-pub fn own_name(slot: &Slot) -> i32 {
+pub fn own_name(slot: &Slot) {
     // SAFETY: writes no more than that many bytes.
-    call!(
+    need!(
+        GETSOCKNAME,
         SYS_getsockname,
         arg(LISTENER),
         cell(&slot.address),
         to(&mut { LEN })
-    )
+    );
 }
 
 /// getpeername(2) of standard input.
@@ -586,20 +591,9 @@ pub fn accept(slot: &Slot) -> i32 {
 
 /// listen(2)
 #[inline(always)]
-pub fn listen(backlog: u32) -> i32 {
-    // See `keep_memory_from_children`.
+pub fn listen(backlog: u32) {
     // SAFETY: touches no memory.
-    #[cfg(target_arch = "x86")]
-    return call!(SYS_listen, arg(LISTENER), arg(backlog));
-    #[cfg(not(target_arch = "x86"))]
-    {
-        // SAFETY: it is open, and not -1.
-        let listener = unsafe { BorrowedFd::borrow_raw(LISTENER as i32) };
-        match rustix::net::listen(listener, backlog as i32) {
-            Ok(()) => 0,
-            Err(error) => -error.raw_os_error(),
-        }
-    }
+    need!(LISTEN, SYS_listen, arg(LISTENER), arg(backlog));
 }
 
 /// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
@@ -620,23 +614,23 @@ pub fn option(fd: u32, level: u32, name: u32, value: u32) -> i32 {
 
 /// No supplementary groups (setgroups(2)).
 #[inline(always)]
-pub fn setgroups() -> i32 {
+pub fn setgroups() {
     // SAFETY: of none of them, it reads nothing.
-    call!(SYS_setgroups, arg(0u32))
+    need!(SETGROUPS, SYS_setgroups, arg(0u32));
 }
 
 /// setresgid(2)
 #[inline(always)]
-pub fn setresgid(id: u32) -> i32 {
+pub fn setresgid(id: u32) {
     // SAFETY: touches no memory.
-    call!(SYS_setresgid, arg(id), arg(id), arg(id))
+    need!(SETGID, SYS_setresgid, arg(id), arg(id), arg(id));
 }
 
 /// setresuid(2)
 #[inline(always)]
-pub fn setresuid(id: u32) -> i32 {
+pub fn setresuid(id: u32) {
     // SAFETY: touches no memory.
-    call!(SYS_setresuid, arg(id), arg(id), arg(id))
+    need!(SETUID, SYS_setresuid, arg(id), arg(id), arg(id));
 }
 
 /// close(2)
@@ -684,9 +678,9 @@ struct Action {
 const SET: u32 = 8;
 
 /// SIGPIPE is ignored; the others have the handler, which holds all signals
-/// back. Negative if one of them cannot (sigaction(2)).
+/// back (sigaction(2)).
 #[inline(always)]
-pub fn actions() -> i32 {
+pub fn actions() {
     // A static: a constant is copied to the stack.
     static SIGNALS: [u8; 5] = [
         libc::SIGPIPE as u8,
@@ -700,7 +694,6 @@ pub fn actions() -> i32 {
     let handler = handle as *const ();
     #[cfg(target_arch = "riscv64")]
     let handler = arch::restorer as *const ();
-    let mut result = 0;
     let mut action = Action {
         handler: libc::SIG_IGN,
         flags: (libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO) as usize | SA_RESTORER,
@@ -710,16 +703,17 @@ pub fn actions() -> i32 {
     };
     for signal in &SIGNALS {
         // SAFETY: `handle` is a signal handler: it touches nothing but cells.
-        result |= call!(
+        need!(
+            SIGACTION,
             SYS_rt_sigaction,
             arg(*signal),
             from(&action),
             arg(0u32),
-            arg(SET)
+            arg(SET),
+            ANY
         );
         action.handler = handler.addr();
     }
-    result
 }
 
 /// Sets of signals to hold back: bit 0 is signal 1, the top bit is all the rest.
