@@ -2,7 +2,6 @@
 //! release binary as a process, talks to it over the loopback interface and
 //! asks `/proc` what became of it.
 
-#[allow(dead_code)] // Some of it is for one architecture only.
 mod support;
 
 mod artefact;

@@ -9,7 +9,6 @@ use super::{Lines, binary, eventually, proc, runner, tool};
 /// it has started dies with it.
 pub struct Launcher {
     process: Child,
-    stdout: Lines,
     stderr: Lines,
 }
 
@@ -21,12 +20,11 @@ impl Launcher {
             .arg(tool(program))
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{program}: {e}"));
         Launcher {
-            stdout: Lines::of(process.stdout.take()),
             stderr: Lines::of(process.stderr.take()),
             process,
         }
@@ -51,14 +49,6 @@ impl Launcher {
     #[track_caller]
     pub fn wait_serverless(&self) {
         eventually("no server is left", || self.servers().is_empty());
-    }
-
-    pub fn stdout(&self) -> &Lines {
-        &self.stdout
-    }
-
-    pub fn stderr(&self) -> &Lines {
-        &self.stderr
     }
 }
 
