@@ -80,11 +80,11 @@ fn announce(state: &State) {
 /// The command line wants a text and no server: `-h`, `-V`, or what is wrong.
 #[inline(always)]
 fn explain(state: &State, stop: u8) -> ! {
-    let (mut fd, mut code, mut text) = (1, 0, stop);
-    if stop > id::VERSION {
-        log::say(stop, 0, state.listener.address());
-        (fd, code, text) = (2, 100, id::USAGE);
+    if stop <= id::VERSION {
+        log::print(1, stop, 0, 0, state.listener.address());
+        sys::exit(0)
     }
-    log::print(fd, text, 0, 0, state.listener.address());
-    sys::exit(code)
+    log::say(stop, 0, state.listener.address());
+    log::say(id::USAGE, 0, state.listener.address());
+    sys::exit(100)
 }

@@ -113,7 +113,7 @@ pub fn run(state: &State, client: u32) -> ! {
 /// something, or unknown, and must not make the loop spin.
 #[inline(always)]
 fn is_short(error: i32) -> bool {
-    (libc::EIO..libc::ENONET).contains(&error) || error == libc::ENOBUFS
+    error == libc::ENOBUFS || (libc::EIO..libc::ENONET).contains(&error)
 }
 
 /// What is short now may be there in 0.1 s, or when a client ends.

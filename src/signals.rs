@@ -29,14 +29,9 @@ pub fn handle_in_child(signal: i32) {
 
 /// Takes every child that has ended, and frees its slot. One that has none was
 /// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
-#[inline(never)]
+#[inline(always)]
 fn reap(state: &State) {
-    loop {
-        let mut status = 0;
-        let pid = sys::wait(&mut status);
-        if pid <= 0 {
-            break;
-        }
+    while let Some((pid, status)) = sys::wait() {
         let Some(slot) = clients::find(state, pid) else {
             continue;
         };

@@ -470,7 +470,7 @@ pub fn is_stdin(fd: u32) -> bool {
 }
 
 /// Device and inode of `fd`.
-#[inline(never)]
+#[inline(always)]
 fn file(fd: u32) -> u128 {
     // `struct stat` begins with them (on 32 bits `struct stat64`, with a gap and
     // the lower half of the inode). The rest is not even set before.
@@ -653,15 +653,18 @@ pub fn transfer(fd: u32, step: Step<'_>) -> isize {
 
 /// wait4(2), without waiting.
 #[inline(always)]
-pub fn wait(status: &mut u32) -> i32 {
+pub fn wait() -> Option<(i32, u32)> {
+    let mut status = MaybeUninit::uninit();
     // SAFETY: writes the status.
-    call!(
+    let pid = call!(
         SYS_wait4,
         arg(u64::MAX),
-        to(status),
+        to(&mut status),
         arg(libc::WNOHANG as u32),
         arg(0u32)
-    )
+    );
+    // SAFETY: written, if there is such a child.
+    (pid > 0).then(|| (pid, unsafe { status.assume_init() }))
 }
 
 /// The kernel's `struct sigaction` (not the C library's).
