@@ -56,7 +56,7 @@ size: all ## file, segments, sections, biggest functions; fails over the budget
 
 bench: all ## measure against everybody; writes tests/bench/REPORT.md
 	sh tests/bench/install.sh
-	CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
+	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
 
 boards: ## build for all five architectures, print sizes
 	@sh tests/boards.sh build $(BOARDS)

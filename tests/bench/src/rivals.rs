@@ -195,7 +195,7 @@ impl Field {
     fn add_own(&mut self) {
         let own = match env::var_os("ROT13D") {
             Some(path) => Ok(PathBuf::from(path)),
-            None => self.build_server("target", ""),
+            None => self.build_server("target", None),
         };
         self.add(
             OURS,
@@ -222,10 +222,7 @@ impl Field {
             (NO_CIPHER, "built without the cipher", "bench_no_cipher"),
         ];
         for (name, what, switch) in variants {
-            let program = self.build_server(
-                &format!("target/bench/{switch}"),
-                &format!("--cfg {switch}"),
-            );
+            let program = self.build_server(&format!("target/bench/{switch}"), Some(switch));
             let differs = program.and_then(|program| match &own {
                 Ok(own) if fs::read(own).ok() == fs::read(&program).ok() => {
                     Err(format!("the source has no switch `{switch}`"))
@@ -236,8 +233,8 @@ impl Field {
         }
     }
 
-    /// Builds the server, with `flags` for the compiler, into a target folder.
-    fn build_server(&self, target: &str, flags: &str) -> Result<PathBuf, String> {
+    /// Builds the server, as it is or with a `switch`, into a target folder.
+    fn build_server(&self, target: &str, switch: Option<&str>) -> Result<PathBuf, String> {
         let target = self.root.join(target);
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
@@ -251,8 +248,11 @@ impl Field {
             ])
             .arg(&target);
         cargo.current_dir(&self.root);
-        if !flags.is_empty() {
-            cargo.env("RUSTFLAGS", flags);
+        // The flags of its own configuration, which the rivals are built without.
+        cargo.env_remove("RUSTFLAGS");
+        if let Some(switch) = switch {
+            let flags = format!("target.'cfg(all())'.rustflags = ['--cfg', '{switch}']");
+            cargo.args(["--config", &flags]);
         }
         run(&mut cargo)?;
         Ok(target.join("release/rot13d"))
