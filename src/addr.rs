@@ -141,57 +141,79 @@ impl SocketAddress {
         start
     }
 
-    /// Adds the address to `text`: `192.0.2.7:80`, `[2001:db8::7]:80` (RFC
+    /// Adds the address of `text` to it: `192.0.2.7:80`, `[2001:db8::7]:80` (RFC
     /// 5952), an IPv4 client of a dual-stack socket as IPv4.
     #[inline(never)]
-    pub fn show<W: Iterator<Item = u8> + Clone>(&self, text: &mut Text<'_, W>) {
-        let (words, _) = self.v6.as_chunks::<4>();
-        let mapped = words[0] == [0; 4] && words[1] == [0; 4] && words[2] == [0, 0, 255, 255];
-        if mapped || self.family == V4 {
-            let mut separator = 0;
-            for octet in if mapped { &words[3] } else { &self.v4 } {
-                text.field(separator, (*octet).into());
-                separator = b'.';
+    pub fn show<W: Iterator<Item = u8>>(text: &mut Text<'_, W>) {
+        let address = text.address;
+        let (halves, _) = address.v6.as_chunks::<8>();
+        let (words, _) = address.v6.as_chunks::<4>();
+        let mapped = halves[0] == [0; 8] && words[2] == [0, 0, 255, 255];
+        if mapped || address.family == V4 {
+            let mut octets = u32::from_le_bytes(if mapped { words[3] } else { address.v4 });
+            let (mut separator, mut left) = (0, 4);
+            loop {
+                text.number(separator, octets & 255, DECIMAL);
+                separator = b'.'.into();
+                octets >>= 8;
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
             }
         } else {
-            self.show_v6(text);
+            address.show_v6(text);
         }
-        text.field(b':', self.port());
+        text.number(b':'.into(), address.port().into(), DECIMAL);
     }
 
     /// Adds the eight groups, the first longest run of two or more zero groups as `::`.
     #[inline(always)]
-    fn show_v6<W: Iterator<Item = u8> + Clone>(&self, text: &mut Text<'_, W>) {
+    fn show_v6<W: Iterator<Item = u8>>(&self, text: &mut Text<'_, W>) {
         let (groups, _) = self.v6.as_chunks::<2>();
-        let (mut at, mut run, mut most, mut end) = (0u32, 0u32, 1, 99);
-        for group in groups {
-            at += 1;
+        // A bit for each zero group, the lowest for the first.
+        let (mut zeros, mut at) = (0u32, groups.len());
+        loop {
+            at -= 1;
+            zeros <<= 1;
+            if groups[at] == [0, 0] {
+                zeros += 1;
+            }
+            if at == 0 {
+                break;
+            }
+        }
+        // Each shift leaves the bits where a run begins that is one longer.
+        let (mut starts, mut run) = (0, 1);
+        loop {
+            zeros &= zeros >> 1;
+            if zeros == 0 {
+                break;
+            }
+            starts = zeros;
             run += 1;
-            if *group != [0, 0] {
-                run = 0;
+        }
+        text.byte(b'['.into());
+        loop {
+            if starts >> at & 1 != 0 {
+                text.byte(b':'.into());
+                starts = 0;
+                at += run;
             }
-            if run > most {
-                (most, end) = (run, at);
+            // The other colon comes before the next group, or there is none.
+            let Some(group) = groups.get(at) else {
+                text.byte(b':'.into());
+                break;
+            };
+            let separator = if at == 0 { 0 } else { b':' };
+            let group = u16::from_be_bytes(*group);
+            text.number(separator.into(), group.into(), HEXADECIMAL);
+            at += 1;
+            if at == groups.len() {
+                break;
             }
         }
-        text.byte(b'[');
-        text.radix = HEXADECIMAL;
-        let mut separator = 0;
-        at = 0;
-        while let Some(group) = groups.get(at as usize) {
-            if at + most == end {
-                text.byte(b':');
-                text.byte(b':');
-                separator = 0;
-                at = end;
-            } else {
-                text.field(separator, u16::from_be_bytes(*group));
-                separator = b':';
-                at += 1;
-            }
-        }
-        text.radix = DECIMAL;
-        text.byte(b']');
+        text.byte(b']'.into());
     }
 }
 

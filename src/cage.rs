@@ -131,6 +131,6 @@ pub fn install(state: &State) {
     filter[PASS_AT].operand.set(libc::SECCOMP_RET_ALLOW);
     // `bench_no_cage` and `bench_no_cipher` show what the one and the other cost.
     if cfg!(not(bench_no_cage)) && sys::filter(filter) < 0 {
-        log::say(id::UNCAGED, 0, state.listener.address());
+        log::say(id::UNCAGED.into(), 0, state.listener.address());
     }
 }

@@ -1,6 +1,7 @@
 //! Every text that the program prints, and how one is put together.
 
 use crate::addr::SocketAddress;
+use core::mem::MaybeUninit;
 use core::num::NonZeroU32;
 
 /// Radix 10.
@@ -14,18 +15,6 @@ pub const CAPACITY: usize = 256;
 /// The texts, by number.
 #[allow(missing_docs)]
 pub mod id {
-    pub const USAGE: u8 = 80;
-    pub const VERSION: u8 = 81;
-    pub const BAD: u8 = 82;
-    pub const LISTENING: u8 = 83;
-    pub const PORT: u8 = 84;
-    pub const START: u8 = 85;
-    pub const EXIT: u8 = 86;
-    pub const SIGNAL: u8 = 87;
-    pub const REFUSED: u8 = 88;
-    pub const ACCEPT: u8 = 89;
-    pub const FORK: u8 = 90;
-    pub const UNCAGED: u8 = 91;
     // A call without which the server cannot start: its number on x86_64,
     // where the one register then says both (see `sys::need`).
     pub const OPEN: u8 = 2;
@@ -40,44 +29,61 @@ pub mod id {
     pub const SETGROUPS: u8 = 116;
     pub const SETUID: u8 = 117;
     pub const SETGID: u8 = 119;
+    // The others have any number that is free. `-h` and `-V` follow each other, and
+    // what is behind them is an error.
+    pub const START: u8 = 1;
+    pub const UNCAGED: u8 = 3;
+    pub const LISTENING: u8 = 33;
+    pub const SIGNAL: u8 = 42;
+    pub const REFUSED: u8 = 52;
+    pub const EXIT: u8 = 56;
+    pub const USAGE: u8 = 57;
+    pub const VERSION: u8 = 58;
+    pub const PORT: u8 = 59;
+    pub const ACCEPT: u8 = 60;
+    pub const BAD: u8 = 61;
+    pub const FORK: u8 = 118;
 }
 
-/// Each text and its number.
+/// Each text and its number, in the order of the numbers: the one that makes them
+/// short, see [`TEXTS`].
 ///
-/// In a text `#`, `$`, `%` and `&` stand for the four numbers, `!` for the first as
-/// an error in words, `@` for the address, `*` for the argument.
+/// In a text `#`, `$`, `%` and `&` stand for the four numbers, `@` for the address,
+/// `*` for the argument, `!` for the first number as an error in words; nothing
+/// may follow that.
 const MESSAGES: [(u8, &str); 24] = [
+    (id::START, "rot13d: start # @ %/&"),
+    (id::OPEN, "rot13d: fatal: open: !"),
+    (id::UNCAGED, "rot13d: no seccomp: clients are not caged"),
+    (id::SIGACTION, "rot13d: fatal: sigaction: !"),
+    (id::DUP, "rot13d: fatal: dup: !"),
+    (id::LISTENING, "rot13d: listening on @"),
+    (id::SOCKET, "rot13d: fatal: socket @: !"),
+    (id::SIGNAL, "rot13d: end # signal $ %/&"),
+    (id::BIND, "rot13d: fatal: bind @: !"),
+    (id::LISTEN, "rot13d: fatal: listen @: !"),
+    (id::GETSOCKNAME, "rot13d: fatal: getsockname: !"),
+    (id::REFUSED, "rot13d: refused @"),
+    (id::SETSOCKOPT, "rot13d: fatal: setsockopt @: !"),
+    (id::GETSOCKOPT, "rot13d: fatal: standard input: !"),
+    (id::EXIT, "rot13d: end # exit $ %/&"),
     (
         id::USAGE,
         "usage: rot13d [-1hivV] [-b backlog] [-c limit] [-C per-source] [-g gid] [-k grace]
              [-t idle] [-T lifetime] [-u uid] [host [port]]",
     ),
     (id::VERSION, "rot13d 1.0.0"),
-    (id::BAD, "rot13d: bad argument: *"),
-    (id::LISTENING, "rot13d: listening on @"),
     (id::PORT, "$"),
-    (id::START, "rot13d: start # @ %/&"),
-    (id::EXIT, "rot13d: end # exit $ %/&"),
-    (id::SIGNAL, "rot13d: end # signal $ %/&"),
-    (id::REFUSED, "rot13d: refused @"),
     (id::ACCEPT, "rot13d: accept: !"),
-    (id::FORK, "rot13d: fork: !"),
-    (id::UNCAGED, "rot13d: no seccomp: clients are not caged"),
-    (id::SIGACTION, "rot13d: fatal: sigaction: !"),
-    (id::OPEN, "rot13d: fatal: open: !"),
-    (id::GETSOCKOPT, "rot13d: fatal: standard input: !"),
-    (id::DUP, "rot13d: fatal: dup: !"),
-    (id::SOCKET, "rot13d: fatal: socket @: !"),
-    (id::SETSOCKOPT, "rot13d: fatal: setsockopt @: !"),
-    (id::BIND, "rot13d: fatal: bind @: !"),
-    (id::LISTEN, "rot13d: fatal: listen @: !"),
-    (id::GETSOCKNAME, "rot13d: fatal: getsockname: !"),
+    (id::BAD, "rot13d: bad argument: *"),
     (id::SETGROUPS, "rot13d: fatal: setgroups: !"),
-    (id::SETGID, "rot13d: fatal: setgid: !"),
     (id::SETUID, "rot13d: fatal: setuid: !"),
+    (id::FORK, "rot13d: fork: !"),
+    (id::SETGID, "rot13d: fatal: setgid: !"),
 ];
 
-/// Errors of the system (errno(3)) in words; the last stands for every other.
+/// Errors of the system (errno(3)) in words, in the order of their numbers; as texts
+/// they follow the messages.
 const ERRORS: [(u8, &str); 13] = [
     (1, "not permitted"),
     (11, "temporarily unavailable"),
@@ -91,190 +97,255 @@ const ERRORS: [(u8, &str); 13] = [
     (98, "address in use"),
     (99, "address not available"),
     (105, "no buffer space"),
-    (OTHER, "error #"),
+    // `^` makes this the text of every other.
+    (106, "^error #"),
 ];
 
-/// No error has this number.
-const OTHER: u8 = 127;
+/// The number, as a text, of error 0, if there were one.
+const ERROR: u8 = id::SETGID;
 
-/// What several texts have in common: stored once, and called by its number,
-/// a control character. The longer first.
-const PHRASES: [(u8, &str); 14] = [
-    (0x0e, "rot13d: fatal: set"),
-    (0x0f, "rot13d: fatal: "),
-    (0x10, "rot13d: "),
-    (0x11, "rot13d"),
-    (0x12, "available"),
-    (0x13, "d argument"),
-    (0x14, "address "),
-    (0x15, "socket"),
-    (0x19, "listen"),
-    (0x1a, "] [-"),
-    (0x1b, " %/&"),
-    (0x1d, "not "),
-    (0x1e, " @: !"),
-    (0x1f, ": !"),
-];
+/// The pieces that most texts have: found by a search for what makes them short.
+const COMMON: &str = ": [mil: ceroret1t13 [-led  usidrerot13] [-anad: !";
 
-/// The texts as they are in the file, each after its number with the top bit set. One
-/// run of bytes, since a table of texts would need relocations.
-static TEXTS: [u8; PACKED.1] = *PACKED.0.first_chunk().unwrap();
+/// The texts as they are in the file: one run of codes, since a table of texts would
+/// need relocations.
+///
+/// From [`PAIR`] on, a code stands for two others: those at this place in this very
+/// run, counted from `PAIR`, which may stand for pairs in turn. So what is repeated is
+/// stored once, where it is first needed, and there is no dictionary but [`COMMON`].
+///
+/// Below [`STEPS`], but for a newline, a code is a step from the number of one
+/// text to that of the next. It tells them apart, and may be in a pair as well.
+///
+/// Everything else is printed, or stands for what is.
+static TEXTS: [u8; PACKED.len] = *PACKED.bytes.first_chunk().unwrap();
 
-/// Where the errors begin, which have numbers of their own.
-const FIRST_ERROR: usize = pack_all(&MESSAGES, pack_all(&PHRASES, EMPTY)).1;
+/// The first code that stands for a pair.
+const PAIR: u8 = 0x80;
 
-const EMPTY: ([u8; 1024], usize) = ([0; 1024], 0);
-const PACKED: ([u8; 1024], usize) =
-    pack_all(&ERRORS, pack_all(&MESSAGES, pack_all(&PHRASES, EMPTY)));
+/// The first code that is not a step.
+const STEPS: u8 = 0x20;
 
-const fn pack_all(texts: &[(u8, &str)], mut packed: ([u8; 1024], usize)) -> ([u8; 1024], usize) {
-    let mut at = 0;
-    while at < texts.len() {
-        packed = pack(packed, texts[at]);
-        at += 1;
-    }
-    packed
+const PLAIN: Bytes = Bytes::EMPTY.text(COMMON).texts(&MESSAGES).texts(&ERRORS);
+const PACKED: Bytes = Bytes::EMPTY.pack(&PLAIN);
+
+/// Bytes put together by the compiler.
+struct Bytes {
+    bytes: [u8; 1024],
+    len: usize,
 }
 
-/// Adds one text, its phrases replaced.
-const fn pack(
-    (mut bytes, mut len): ([u8; 1024], usize),
-    (id, text): (u8, &str),
-) -> ([u8; 1024], usize) {
-    bytes[len] = id | 0x80;
-    len += 1;
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        (bytes[len], rest) = (*first, behind);
+impl Bytes {
+    const EMPTY: Self = Self {
+        bytes: [0; 1024],
+        len: 0,
+    };
+
+    const fn push(mut self, byte: u8) -> Self {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+        self
+    }
+
+    const fn text(mut self, text: &str) -> Self {
         let mut at = 0;
-        while at < PHRASES.len() {
-            let (code, phrase) = PHRASES[at];
-            if let Some(behind) = behind_phrase(text.as_bytes(), rest.len() + 1, phrase.as_bytes())
-                && code != id
-            {
-                (bytes[len], rest) = (code, behind);
-                break;
-            }
+        while at < text.len() {
+            self = self.push(text.as_bytes()[at]);
             at += 1;
         }
-        len += 1;
+        self
     }
-    (bytes, len)
-}
 
-/// What follows `phrase` at the start of the last `left` bytes of `text`.
-const fn behind_phrase<'a>(text: &'a [u8], left: usize, phrase: &[u8]) -> Option<&'a [u8]> {
-    let (_, mut rest) = text.split_at(text.len() - left);
-    let mut at = 0;
-    while at < phrase.len() {
-        match rest {
-            [first, behind @ ..] if *first == phrase[at] => rest = behind,
-            _ => return None,
+    /// Adds `texts`, each behind the steps from the number of the one before.
+    const fn texts(mut self, texts: &[(u8, &str)]) -> Self {
+        let (mut number, mut at) = (0, 0);
+        while at < texts.len() {
+            let (id, text) = texts[at];
+            assert!(number < id, "not in order");
+            while number < id {
+                let step = match id - number {
+                    // 10 is the newline.
+                    10 => 9,
+                    left @ 0..STEPS => left,
+                    _ => STEPS - 1,
+                };
+                self = self.push(step);
+                number += step;
+            }
+            self = self.text(text);
+            at += 1;
         }
-        at += 1;
+        self
     }
-    Some(rest)
-}
 
-/// The number of the last text, which stands for every one that is missing.
-const LAST: u8 = OTHER | 0x80;
+    /// Adds `plain`: at each place the code that stands for most of what is there.
+    const fn pack(mut self, plain: &Self) -> Self {
+        let mut at = 0;
+        while at < plain.len {
+            let (mut best, mut end) = (plain.bytes[at], at + 1);
+            let mut pair = 0;
+            while pair + 1 < self.len && pair <= (u8::MAX - PAIR) as usize {
+                let code = PAIR + pair as u8;
+                let behind = self.behind(code, plain, at);
+                if behind > end {
+                    (best, end) = (code, behind);
+                }
+                pair += 1;
+            }
+            self = self.push(best);
+            at = end;
+        }
+        self
+    }
+
+    /// The end of what `code` stands for, if `plain` has that at `at`, else 0.
+    const fn behind(&self, code: u8, plain: &Self, at: usize) -> usize {
+        if code < PAIR {
+            return if plain.bytes[at] == code { at + 1 } else { 0 };
+        }
+        let pair = (code - PAIR) as usize;
+        match self.behind(self.bytes[pair], plain, at) {
+            0 => 0,
+            middle => self.behind(self.bytes[pair + 1], plain, middle),
+        }
+    }
+}
 
 /// A text under construction, and what it may speak of.
 #[repr(C)]
 pub struct Text<'a, W> {
+    /// The number of the text to print.
+    wanted: u8,
     len: u8,
-    /// Of numbers: 2 to 16.
-    pub radix: NonZeroU32,
-    /// For `#`, `$`, `%`, `&`.
-    numbers: [u32; 4],
+    /// Where an error in words begins.
+    error: u8,
+    /// The number of the text that [`TEXTS`] has here.
+    at: u8,
     /// For `@`.
-    address: &'a SocketAddress,
+    pub(crate) address: &'a SocketAddress,
     /// For `*`.
     argument: Option<W>,
-    bytes: [u8; CAPACITY],
+    /// For `#`, `$`, `%`, `&`.
+    numbers: [u32; 4],
+    bytes: [MaybeUninit<u8>; CAPACITY],
 }
 
-impl<'a, W: Iterator<Item = u8> + Clone> Text<'a, W> {
-    /// An empty text.
+impl<'a, W: Iterator<Item = u8>> Text<'a, W> {
+    /// To become text `id`, which is below 256.
     #[inline(always)]
-    pub fn new(numbers: [u32; 4], address: &'a SocketAddress, argument: Option<W>) -> Self {
+    pub fn new(
+        id: u32,
+        numbers: [u32; 4],
+        address: &'a SocketAddress,
+        argument: Option<W>,
+    ) -> Self {
+        // The others are 0, and all four are one store.
+        let [wanted, len, error, at] = id.to_le_bytes();
         Self {
-            len: 0,
-            radix: DECIMAL,
-            numbers,
+            wanted,
+            len,
+            error,
+            at,
             address,
             argument,
-            bytes: [0; CAPACITY],
+            numbers,
+            bytes: [MaybeUninit::uninit(); CAPACITY],
         }
     }
 
-    /// What has been put together so far, as a line.
+    /// What has been put together so far, as a line: all of it has been written.
     #[inline(always)]
-    pub fn line(&mut self) -> &[u8] {
+    pub fn line(&mut self) -> &[MaybeUninit<u8>] {
         let len = usize::from(self.len);
-        self.bytes[len] = b'\n';
+        self.bytes[len].write(b'\n');
         &self.bytes[..=len]
     }
 
-    /// Adds text `id`, or the last one if there is none.
+    /// Adds the text. All of them are gone through, for a pair may have the end of one
+    /// and the start of the next; an error comes behind every message, on the way.
     #[inline(always)]
-    pub fn add(&mut self, id: u32) {
-        self.put(&TEXTS, id);
+    pub fn add(&mut self) {
+        for &code in &TEXTS {
+            self.code(code.into());
+        }
+    }
+
+    /// Does what one code stands for, if it is in the text to print. Its ends are
+    /// calls of functions that have the same first parameter, so it needs no frame.
+    #[inline(never)]
+    fn code(&mut self, code: u32) {
+        if code >= PAIR.into() {
+            return self.pair(code);
+        }
+        if code < STEPS.into() && code != b'\n'.into() {
+            self.at += code as u8;
+            return;
+        }
+        if code == b'^'.into() && self.len == self.error {
+            self.wanted = self.at;
+            return;
+        }
+        if self.at != self.wanted {
+            return;
+        }
+        if code == b'!'.into() {
+            self.error = self.len;
+            // Fits: there is no error above 133.
+            self.wanted = ERROR.wrapping_add(self.numbers[0] as u8);
+            return;
+        }
+        if code == b'@'.into() {
+            return SocketAddress::show(self);
+        }
+        if code == b'*'.into() {
+            return self.argument();
+        }
+        if let Some(number) = self.numbers.get(code.wrapping_sub(b'#'.into()) as usize) {
+            return self.number(0, *number, DECIMAL);
+        }
+        self.byte(code);
     }
 
     #[inline(never)]
-    fn put(&mut self, texts: &'static [u8], id: u32) {
-        let mut texts = texts.iter();
-        for &mark in texts.by_ref() {
-            if u32::from(mark) == id + 0x80 || mark == LAST {
-                break;
-            }
-        }
-        for &byte in texts {
-            match byte {
-                0x80.. => break,
-                0x0e..=0x1f => self.add(byte.into()),
-                b'!' => self.put(&TEXTS[FIRST_ERROR..], self.numbers[0]),
-                b'#'..=b'&' => self.digits(self.numbers[usize::from(byte - b'#')]),
-                b'@' => self.address.show(self),
-                b'*' => {
-                    if let Some(argument) = self.argument.clone() {
-                        for byte in argument {
-                            self.byte(byte);
-                        }
-                    }
-                }
-                _ => self.byte(byte),
-            }
+    fn pair(&mut self, code: u32) {
+        let at = usize::from(code as u8 & !PAIR);
+        let (first, second) = (TEXTS[at], TEXTS[at + 1]);
+        self.code(first.into());
+        self.code(second.into());
+    }
+
+    #[inline(never)]
+    fn argument(&mut self) {
+        while let Some(byte) = self.argument.as_mut().and_then(Iterator::next) {
+            self.byte(byte.into());
         }
     }
 
     /// Adds one byte; past the end, in place of the last one.
     #[inline(never)]
-    pub fn byte(&mut self, byte: u8) {
-        self.bytes[usize::from(self.len)] = byte;
-        self.len += u8::from(self.len != u8::MAX);
+    pub fn byte(&mut self, byte: u32) {
+        self.bytes[usize::from(self.len)].write(byte as u8);
+        let (len, over) = self.len.overflowing_add(1);
+        self.len = len.wrapping_sub(over.into());
     }
 
-    /// Adds `number` with the digits of [`Text::radix`], without leading zeros.
+    /// Adds a separator, unless that is 0, then `number` with the digits of `radix`
+    /// (2 to 16), without leading zeros.
     #[inline(never)]
-    pub fn digits(&mut self, number: u32) {
-        if number >= self.radix.get() {
-            self.digits(number / self.radix);
-        }
-        let mut digit = (number % self.radix) as u8 + b'0';
-        if digit > b'9' {
-            digit += b'a' - b'9' - 1;
-        }
-        self.byte(digit);
+    pub fn number(&mut self, separator: u32, number: u32, radix: NonZeroU32) {
+        let digit = number % radix;
+        self.leading(separator, number / radix, radix);
+        let letter = if digit > 9 { b'a' - 10 } else { b'0' };
+        self.byte(digit + u32::from(letter));
     }
 
-    /// Adds a separator, unless that is 0, then `number`.
+    /// What comes before the last digit. A function, for else there are two divisions.
     #[inline(never)]
-    pub fn field(&mut self, separator: u8, number: u16) {
-        if separator != 0 {
+    fn leading(&mut self, separator: u32, number: u32, radix: NonZeroU32) {
+        if number != 0 {
+            self.number(separator, number, radix);
+        } else if separator != 0 {
             self.byte(separator);
         }
-        self.digits(number.into());
     }
 }

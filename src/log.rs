@@ -7,7 +7,7 @@ use rot13d_pure::fmt::Text;
 
 /// Writes text `id` to `fd`, unless that would block.
 #[inline(never)]
-pub fn print(fd: u32, id: u8, first: u32, second: u32, address: &SocketAddress) {
+pub fn print(id: u32, first: u32, address: &SocketAddress, fd: u32, second: u32) {
     let state = sys::state();
     let numbers = [
         first,
@@ -15,20 +15,20 @@ pub fn print(fd: u32, id: u8, first: u32, second: u32, address: &SocketAddress) 
         state.count.load(Relaxed),
         state.config.clients(),
     ];
-    let mut text = Text::new(numbers, address, state.config.wrong);
-    text.add(id.into());
+    let mut text = Text::new(id, numbers, address, state.config.wrong);
+    text.add();
     sys::send(fd, text.line());
 }
 
 /// Logs text `id`.
 #[inline(never)]
-pub fn say(id: u8, number: u32, address: &SocketAddress) {
-    print(2, id, number, 0, address);
+pub fn say(id: u32, number: u32, address: &SocketAddress) {
+    print(id, number, address, 2, 0);
 }
 
 /// Something could not be set up: says so with text `id`, exit 111.
 pub extern "C" fn fatal(id: u32, result: i32) -> ! {
-    say(id as u8, -result as u32, sys::state().listener.address());
+    say(id, -result as u32, sys::state().listener.address());
     sys::exit(111)
 }
 
@@ -45,6 +45,6 @@ pub fn quiet(state: &State, signals: i32) {
 pub fn recurring(state: &State, id: u8, result: i32) {
     let now = sys::seconds();
     if state.logged.replace(now) != now {
-        say(id, -result as u32, state.listener.address());
+        say(id.into(), -result as u32, state.listener.address());
     }
 }

@@ -70,9 +70,9 @@ fn become_user(state: &State) {
 fn announce(state: &State) {
     sys::own_name(&state.listener);
     let host = state.listener.address();
-    log::say(id::LISTENING, 0, host);
+    log::say(id::LISTENING.into(), 0, host);
     if state.config.ready() {
-        log::print(1, id::PORT, 0, host.port().into(), host);
+        log::print(id::PORT.into(), 0, host, 1, host.port().into());
         sys::replace(1);
     }
 }
@@ -81,10 +81,10 @@ fn announce(state: &State) {
 #[inline(always)]
 fn explain(state: &State, stop: u8) -> ! {
     if stop <= id::VERSION {
-        log::print(1, stop, 0, 0, state.listener.address());
+        log::print(stop.into(), 0, state.listener.address(), 1, 0);
         sys::exit(0)
     }
-    log::say(stop, 0, state.listener.address());
-    log::say(id::USAGE, 0, state.listener.address());
+    log::say(stop.into(), 0, state.listener.address());
+    log::say(id::USAGE.into(), 0, state.listener.address());
     sys::exit(100)
 }

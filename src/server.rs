@@ -130,7 +130,7 @@ fn start(state: &State, slot: &Slot, socket: u32) {
         && clients::same_source(state, slot) >= state.config.per_source()
     {
         sys::close(socket);
-        return log::say(id::REFUSED, 0, slot.address());
+        return log::say(id::REFUSED.into(), 0, slot.address());
     }
     loop {
         // The log must not show a client's end before its start.
@@ -139,7 +139,7 @@ fn start(state: &State, slot: &Slot, socket: u32) {
         if pid > 0 {
             state.count.fetch_add(1, Relaxed);
             if state.config.verbose() {
-                log::say(id::START, pid as u32, slot.address());
+                log::say(id::START.into(), pid as u32, slot.address());
             }
         }
         log::quiet(state, sys::NONE);

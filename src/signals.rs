@@ -43,7 +43,7 @@ fn reap(state: &State) {
             if status as u8 != 0 {
                 (id, code) = (id::SIGNAL, status & 0x7f);
             }
-            log::print(2, id, pid as u32, code, state.listener.address());
+            log::print(id.into(), pid as u32, state.listener.address(), 2, code);
         }
     }
 }

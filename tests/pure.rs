@@ -18,18 +18,19 @@ fn word(text: &[u8]) -> Word {
     Vec::from(text).into_iter()
 }
 
-/// The line that `fill` puts together, without its newline.
+/// The line that `fill` puts together for text `id`, without its newline.
 fn line(
+    id: u8,
     numbers: [u32; 4],
     address: &SocketAddress,
     argument: Option<Word>,
     fill: impl FnOnce(&mut Text<'_, Word>),
 ) -> String {
-    let mut text = Text::new(numbers, address, argument);
+    let mut text = Text::new(id.into(), numbers, address, argument);
     fill(&mut text);
-    let line = text
-        .line()
-        .strip_suffix(b"\n")
-        .expect("a newline at its end");
-    String::from_utf8_lossy(line).into_owned()
+    // SAFETY: `Text::line` has written every byte of it.
+    let line = text.line().iter().map(|byte| unsafe { byte.assume_init() });
+    let mut line: Vec<u8> = line.collect();
+    assert_eq!(line.pop(), Some(b'\n'));
+    String::from_utf8_lossy(&line).into_owned()
 }

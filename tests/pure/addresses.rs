@@ -14,7 +14,7 @@ fn parsed(text: &[u8]) -> Option<SocketAddress> {
 }
 
 fn shown(address: &SocketAddress) -> String {
-    line([0; 4], address, None, |text| address.show::<Word>(text))
+    line(0, [0; 4], address, None, SocketAddress::show::<Word>)
 }
 
 /// As the standard library shows it, but an IPv4 client of a dual-stack

@@ -15,7 +15,7 @@ fn message(number: u8, numbers: [u32; 4]) -> String {
     assert!(address.parse(word(b"192.0.2.7")));
     address.set_port(42268);
     let argument = Some(word(b"-x"));
-    line(numbers, &address, argument, |text| text.add(number.into()))
+    line(number, numbers, &address, argument, |text| text.add())
 }
 
 fn reason(error: i32) -> String {
@@ -27,9 +27,8 @@ fn reason(error: i32) -> String {
 }
 
 fn digits(number: u32, radix: u32) -> String {
-    line([0; 4], &SocketAddress::every(V4, 0), None, |text| {
-        text.radix = NonZeroU32::new(radix).expect("a radix");
-        text.digits(number);
+    line(0, [0; 4], &SocketAddress::every(V4, 0), None, |text| {
+        text.number(0, number, NonZeroU32::new(radix).expect("a radix"));
     })
 }
 
@@ -113,8 +112,8 @@ fn every_error_has_a_text_of_its_own() {
 #[test]
 fn too_long_a_message_is_cut() {
     for length in CAPACITY - 4..CAPACITY + 4 {
-        let kept = line([0; 4], &SocketAddress::every(V4, 0), None, |text| {
-            (0..length).for_each(|_| text.byte(b'x'));
+        let kept = line(0, [0; 4], &SocketAddress::every(V4, 0), None, |text| {
+            (0..length).for_each(|_| text.byte('x'.into()));
         });
         assert!(kept.len() >= length.min(CAPACITY) - 2 && kept.len() < CAPACITY);
         assert!(kept.bytes().all(|byte| byte == b'x'));
