@@ -58,83 +58,93 @@ impl SocketAddress {
 
     /// Takes the numeric address `text` in place of [`SocketAddress::every`]:
     /// the forms of inet_pton(3). False if it is none.
-    pub fn parse(&mut self, text: impl Iterator<Item = u8>) -> bool {
+    #[inline(always)]
+    pub fn parse(&mut self, text: impl Iterator<Item = u8> + Clone) -> bool {
         self.family = V6;
-        let mut start = self.take(text, 0, 0);
-        if self.family == V4 {
-            self.v4 = [self.v6[12], self.v6[13], self.v6[14], self.v6[15]];
-            start -= 12;
-        }
+        let start = self.take(text, 0);
+        // In an IPv6 address that is the flow information, which bind(2) does
+        // not look at: to ask for the family takes 7 bytes more.
+        self.v4 = [self.v6[0], self.v6[1], self.v6[2], self.v6[3]];
         start == 0
     }
 
-    /// Takes the rest of an address, `at` bytes into it and behind `octets` dotted ones.
+    /// Takes the rest of an address. `at` is how many bytes are before it, and
+    /// how many octets (see [`OCTET`]), or counts from `::` (see [`GAP`]).
     ///
     /// Where a group belongs is known when it is known how many follow it, so each
     /// is put there after the rest. The result is where the rest starts;
     /// negative if that cannot be, and then what was put is of no use.
     #[inline(never)]
-    fn take(&mut self, mut text: impl Iterator<Item = u8>, at: i32, mut octets: i32) -> i32 {
-        // How many digits there are, and what they are as a group or an octet.
-        let (mut digits, mut group, mut octet) = (0, 0u32, 0u32);
-        let mark = loop {
-            let mark = text.next().unwrap_or(0);
-            let mut digit = mark.wrapping_sub(b'0');
+    fn take(&mut self, mut text: impl Iterator<Item = u8> + Clone, at: i32) -> i32 {
+        // The digits as a group and as an octet, which is 0 as long as there is none.
+        let (mut group, mut octet) = (NO_DIGITS, 0u32);
+        let mut mark;
+        loop {
+            mark = u32::from(first(&text));
+            let mut digit = mark.wrapping_sub(b'0'.into());
             if digit > 9 {
-                digit = (mark | 0x20).wrapping_sub(b'a');
+                digit = (digit | LOWER).wrapping_sub(A);
                 if digit > 5 {
-                    break mark;
+                    break;
                 }
-                digit += 10;
-                octet = NO_OCTET;
+                digit += NO_OCTET + 10;
             }
-            octet = octet.wrapping_mul(10).wrapping_add(digit.into());
+            // A fifth digit stays for a mark, and is none.
+            if (group as i32) < 0 {
+                break;
+            }
+            text.next();
+            group = group << 4 | digit;
+            octet = octet.wrapping_mul(10).wrapping_add(digit);
             if octet == 0 {
                 octet = ZERO;
             }
-            group = group << 4 | u32::from(digit);
-            digits += 1;
-            if digits == 5 {
-                return BAD;
-            }
-        };
-        let mut start = 16;
-        if digits == 0 {
+        }
+        if octet == 0 {
             // Only `::` may have no digits before it or behind it.
-            if mark == 0 && at == BEHIND_GAP {
-                return start;
+            if mark == 0 && at == GAP {
+                return 16;
             }
-            if mark != b':' || octets != 0 || at == 0 && text.next() != Some(b':') {
+            if mark != b':'.into() {
                 return BAD;
             }
-            start = self.take(text, BEHIND_GAP, 0);
+            if at == 0 {
+                text.next();
+                if first(&text) != b':' {
+                    return BAD;
+                }
+            }
+            text.next();
+            let start = self.take(text, GAP);
             return if at < start { at } else { BAD };
         }
-        let dotted = mark == b'.' || octets != 0;
-        let mut next = at + 2;
-        if dotted {
+        let (mut next, mut separator) = (at + 2, b':');
+        if mark == b'.'.into() || at >= OCTET {
             if octet & !(ZERO | 255) != 0 {
                 return BAD;
             }
-            octets += 1;
-            next = at + 1;
+            group = octet & 255;
+            (next, separator) = (at + OCTET, b'.');
         }
+        let mut start = 16;
         if mark == 0 {
-            if octets & !4 != 0 {
+            if next & NOT_FOUR != 0 {
                 return BAD;
             }
-            if next == octets {
+            if next == 4 * OCTET {
                 self.family = V4;
+                start = 4;
             }
         } else {
-            if next & 16 != 0 || mark != b'.' && (mark != b':' || octets != 0) {
+            if next & 16 != 0 || mark != separator.into() {
                 return BAD;
             }
-            start = self.take(text, next, octets);
+            text.next();
+            start = self.take(text, next);
         }
         start -= 1;
-        self.v6[(start & 15) as usize] = if dotted { octet } else { group } as u8;
-        if !dotted {
+        self.v6[(start & 15) as usize] = group as u8;
+        if next < OCTET {
             start -= 1;
             self.v6[(start & 15) as usize] = (group >> 8) as u8;
         }
@@ -221,33 +231,31 @@ impl SocketAddress {
 const BAD: i32 = -1;
 
 /// Counts the bytes behind `::` from here, out of the way of those before it.
-const BEHIND_GAP: i32 = 32;
+const GAP: i32 = 32;
+
+/// One byte further, and one octet more: those are counted from bit 6 on.
+const OCTET: i32 = 1 + (1 << 6);
+
+/// In the count of octets, which is 16 at most, what neither 0 nor 4 has.
+const NOT_FOUR: i32 = 0b11011 << 6;
+
+/// What the two cases of a letter differ in.
+const LOWER: u32 = 0x20;
+
+/// The letter that is the first digit above 9, counted from `0`.
+const A: u32 = (b'a' - b'0') as u32;
+
+/// A group without digits: four of them move its bit to the top.
+const NO_DIGITS: u32 = 1 << 15;
 
 /// A decimal 0, so that no digit may follow; its low byte is 0.
 const ZERO: u32 = 1 << 16;
 
-/// No octet, whatever digits follow.
-const NO_OCTET: u32 = 1 << 20;
+/// In a digit above 9, for what is no octet then: no product with 10, 100 or
+/// 1000, nor any sum of these, is without a bit up there. A group has none of it.
+const NO_OCTET: u32 = 1 << 28;
 
-/// The value of a decimal number; negative if it is none, or too large for an `i32`.
-#[inline(never)]
-pub fn number(text: impl Iterator<Item = u8>) -> i32 {
-    let mut value = -1i32;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if value < 0 {
-            value = 0;
-        }
-        let Some(tens) = value.checked_mul(10) else {
-            return -1;
-        };
-        let Some(sum) = tens.checked_add(digit.into()) else {
-            return -1;
-        };
-        if digit > 9 {
-            return -1;
-        }
-        value = sum;
-    }
-    value
+/// The first byte; 0 behind the last.
+pub fn first<W: Iterator<Item = u8> + Clone>(word: &W) -> u8 {
+    word.clone().next().unwrap_or(0)
 }

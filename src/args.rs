@@ -1,24 +1,29 @@
 //! The command line: from arguments to a checked configuration.
 
-use crate::addr::{self, SocketAddress};
+use crate::addr::{SocketAddress, first};
 use crate::fmt::id;
 
 /// The most clients at once that `-c` may ask for.
 pub const MOST_CLIENTS: u32 = 30_000;
 
 /// The option letters, in the order of [`Config::options`]: first those that take
-/// no argument, then those that print a text, in the order of their ids, then
-/// those that take a number.
-const LETTERS: &[u8; 13] = b"1ivhVCcbktTug";
-const FIRST_TEXT: usize = 3;
-const FIRST_NUMBER: usize = 5;
-/// `-c` and `-C` come first.
-const FIRST_UNLIMITED: usize = 7;
-const CLIENTS: usize = 6;
-const BACKLOG: usize = 7;
-const IDLE: usize = 9;
-const USER: usize = 11;
-const GROUP: usize = 12;
+/// no argument, then those that take a number, then those that print a text, in
+/// the order of their ids.
+const LETTERS: &[u8; 13] = b"1ivCcbktTughV";
+const FIRST_NUMBER: usize = 3;
+/// `-C` and `-c` come first.
+const FIRST_UNLIMITED: usize = 5;
+const FIRST_TEXT: usize = 11;
+const CLIENTS: usize = 4;
+const BACKLOG: usize = 5;
+const IDLE: usize = 7;
+const USER: usize = 9;
+const GROUP: usize = 10;
+
+/// What a word may be for beside an option.
+const HOST: usize = FIRST_TEXT;
+const PORT: usize = HOST + 1;
+const NOTHING: usize = PORT + 1;
 
 /// `-u` or `-g` was not given.
 pub const KEEP: u32 = u32::MAX;
@@ -29,7 +34,7 @@ pub const KEEP: u32 = u32::MAX;
 pub struct Config<W> {
     /// The argument that is wrong.
     pub wrong: Option<W>,
-    options: [u32; LETTERS.len()],
+    options: [u32; FIRST_TEXT],
 }
 
 impl<W> Config<W> {
@@ -38,7 +43,7 @@ impl<W> Config<W> {
     pub const fn new() -> Self {
         Self {
             wrong: None,
-            options: [0; LETTERS.len()],
+            options: [0; FIRST_TEXT],
         }
     }
     /// `-1`: print the port once listening.
@@ -55,46 +60,46 @@ impl<W> Config<W> {
     }
     /// `-C`: clients at once from one address; 0 is no limit.
     pub fn per_source(&self) -> u32 {
-        self.options[5]
+        self.options[3]
     }
     /// `-c`: clients at once, 1 to [`MOST_CLIENTS`].
     pub fn clients(&self) -> u32 {
-        self.options[6]
+        self.options[4]
     }
     /// `-b`: clients that may wait for accept.
     pub fn backlog(&self) -> u32 {
-        self.options[7]
+        self.options[5]
     }
     /// `-k`: seconds that clients get on termination; 0 is no limit.
     pub fn grace(&self) -> u32 {
-        self.options[8]
+        self.options[6]
     }
     /// `-t`: seconds after which an idle client is closed; 0 is never.
     pub fn idle(&self) -> u32 {
-        self.options[9]
+        self.options[7]
     }
     /// `-T`: seconds after which any client is closed; 0 is never.
     pub fn lifetime(&self) -> u32 {
-        self.options[10]
+        self.options[8]
     }
     /// `-u`: user to become, or [`KEEP`].
     pub fn user(&self) -> u32 {
-        self.options[11]
+        self.options[9]
     }
     /// `-g`: group to become, or [`KEEP`].
     pub fn group(&self) -> u32 {
-        self.options[12]
+        self.options[10]
     }
 }
 
 /// Parses the arguments (without the program's name) as getopt(3) would.
 ///
 /// Returns the text to print if there is nothing to serve, else 0.
-#[inline(never)]
+#[inline(always)]
 pub fn parse<W: Iterator<Item = u8> + Clone>(
     config: &mut Config<W>,
     host: &mut SocketAddress,
-    mut args: impl Iterator<Item = W>,
+    args: &mut impl Iterator<Item = W>,
 ) -> u8 {
     config.options[CLIENTS] = 256;
     config.options[BACKLOG] = 1024;
@@ -102,61 +107,86 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
     config.options[USER] = KEEP;
     config.options[GROUP] = KEEP;
     host.set_port(43211);
-    let mut options = true;
-    loop {
-        config.wrong = args.next();
-        let Some(word) = &config.wrong else { return 0 };
+    // What the next word is for: the number of an option, the host, the port,
+    // nothing; an option or the host if this is no more than an option without a
+    // number.
+    let mut at = 0;
+    'word: loop {
+        let Some(word) = args.next() else {
+            let option = (FIRST_NUMBER..FIRST_TEXT).contains(&at);
+            return if option { id::BAD } else { 0 };
+        };
         let mut rest = word.clone();
-        if !options || rest.next() != Some(b'-') {
-            break;
-        }
-        let Some(mut letter) = rest.next() else { break };
-        if letter == b'-' && rest.clone().next().is_none() {
-            options = false;
-            continue;
-        }
-        loop {
-            let Some(at) = LETTERS.iter().position(|&other| other == letter) else {
-                return id::BAD;
-            };
-            if at >= FIRST_NUMBER {
-                if rest.clone().next().is_none() {
-                    rest = match args.next() {
-                        Some(next) => next,
+        config.wrong = Some(word.clone());
+        if at < FIRST_NUMBER {
+            at = HOST;
+            // A `-` alone is no option, nor a host.
+            if rest.next() == Some(b'-')
+                && let Some(mut letter) = rest.next()
+            {
+                if letter == b'-' && first(&rest) == 0 {
+                    continue;
+                }
+                loop {
+                    at = match LETTERS.iter().position(|&other| other == letter) {
+                        Some(at) => at,
                         None => return id::BAD,
+                    };
+                    if at >= FIRST_TEXT {
+                        return (at - FIRST_TEXT) as u8 + id::USAGE;
                     }
+                    if at < FIRST_NUMBER {
+                        config.options[at] = 1;
+                    }
+                    letter = first(&rest);
+                    if letter == 0 {
+                        continue 'word;
+                    }
+                    if at >= FIRST_NUMBER {
+                        break;
+                    }
+                    rest.next();
                 }
                 config.wrong = Some(rest.clone());
-                let value = addr::number(rest);
-                if value < 0
-                    || at < FIRST_UNLIMITED && (value as u32).wrapping_sub(1) >= MOST_CLIENTS
-                {
-                    return id::BAD;
-                }
-                config.options[at] = value as u32;
-                break;
-            }
-            if at >= FIRST_TEXT {
-                return id::USAGE + (at - FIRST_TEXT) as u8;
-            }
-            config.options[at] = 1;
-            letter = match rest.next() {
-                Some(next) => next,
-                None => break,
             }
         }
+        if at == HOST {
+            let mut zero = word.clone();
+            if (zero.next() != Some(b'0') || first(&zero) != 0) && !host.parse(word) {
+                return id::BAD;
+            }
+            at = PORT;
+            continue;
+        }
+        let mut value = 0i32;
+        loop {
+            let digit = first(&rest).wrapping_sub(b'0');
+            if digit > 9 {
+                return id::BAD;
+            }
+            rest.next();
+            let tens = value.checked_mul(10);
+            let Some(sum) = tens.and_then(|tens| tens.checked_add(digit.into())) else {
+                return id::BAD;
+            };
+            value = sum;
+            if first(&rest) == 0 {
+                break;
+            }
+        }
+        let value = value as u32;
+        if at < FIRST_TEXT {
+            if at < FIRST_UNLIMITED && !(1..=MOST_CLIENTS).contains(&value) {
+                return id::BAD;
+            }
+            config.options[at] = value;
+            at = 0;
+        } else {
+            if at == NOTHING || value > 65535 {
+                return id::BAD;
+            }
+            host.set_port(value as u16);
+            at = NOTHING;
+        }
     }
-    let Some(word) = &config.wrong else { return 0 };
-    let mut zero = word.clone();
-    if (zero.next() != Some(b'0') || zero.next().is_some()) && !host.parse(word.clone()) {
-        return id::BAD;
-    }
-    config.wrong = args.next();
-    let Some(word) = &config.wrong else { return 0 };
-    let Ok(port) = u16::try_from(addr::number(word.clone())) else {
-        return id::BAD;
-    };
-    host.set_port(port);
-    config.wrong = args.next();
-    if config.wrong.is_none() { 0 } else { id::BAD }
 }

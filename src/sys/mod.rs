@@ -332,30 +332,32 @@ impl Iterator for Word {
     }
 }
 
-/// The first Rust code: finds the token and reads the arguments, then runs the server.
+/// The first Rust code: reads the arguments and finds the token, then runs the server.
 extern "C" fn start(stack: *const usize) -> ! {
     let state = opaque(&raw mut STATE);
     // SAFETY: the layout of the initial stack (ELF ABI): argc, argv, null,
     // envp, null, then the auxiliary vector, pairs up to AT_NULL. Nobody else
     // has the state yet.
     unsafe {
-        let argv = stack.add(1);
-        let mut end = argv.add(*stack + 1);
-        while *end != 0 {
-            end = end.add(1);
-        }
-        let mut pair = end.add(1);
-        // Always there (Linux 2.6.29).
-        while *pair != libc::AT_RANDOM as usize {
-            pair = pair.add(2);
-        }
-        (*state).token = *(*pair.add(1) as *const usize);
-        let args = Args(argv.add(1).cast());
+        let mut args = Args(stack.add(2).cast());
         let stop = args::parse(
             &mut (*state).config,
             (*state).listener.address.get_mut(),
-            args,
+            &mut args,
         );
+        // Where nothing stops the server all arguments are read, and envp is next.
+        if stop == 0 {
+            let mut word: *const usize = args.0.cast();
+            while *word != 0 {
+                word = word.add(1);
+            }
+            word = word.add(1);
+            // Always there (Linux 2.6.29).
+            while *word != libc::AT_RANDOM as usize {
+                word = word.add(2);
+            }
+            (*state).token = *(*word.add(1) as *const usize);
+        }
         crate::serve(&*state, stop)
     }
 }

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use rot13d_pure::addr::{SocketAddress, number};
+use rot13d_pure::addr::{SocketAddress, V4, V6};
+use rot13d_pure::args::{Config, parse};
 
 use super::{Word, line, word};
 use crate::support::Random;
@@ -28,9 +29,9 @@ fn compare(text: &[u8]) {
     let theirs = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     let ours = parsed(text).map(|mut address| {
         address.set_port(43211);
-        shown(&address)
+        (address.family(), shown(&address))
     });
-    let theirs = theirs.map(|ip| expected(ip, 43211));
+    let theirs = theirs.map(|ip: IpAddr| (if ip.is_ipv4() { V4 } else { V6 }, expected(ip, 43211)));
     assert_eq!(ours, theirs, "{:?}", String::from_utf8_lossy(text));
 }
 
@@ -192,11 +193,12 @@ fn same_source_whatever_the_port() {
 
 #[test]
 fn decimal_numbers() {
-    let largest = i32::MAX.to_string();
+    let largest = i32::MAX as u32;
+    let largest_text = largest.to_string();
     for (text, value) in [
         ("0", Some(0)),
         ("00007", Some(7)),
-        (&largest, Some(i32::MAX)),
+        (largest_text.as_str(), Some(largest)),
         ("2147483648", None),
         ("4294967295", None),
         ("4294967296", None),
@@ -219,8 +221,9 @@ fn decimal_numbers() {
     }
 }
 
-/// A bad number is a negative one.
-fn parsed_number(text: &str) -> Option<i32> {
-    let value = number(word(text.as_bytes()));
-    (value >= 0).then_some(value)
+/// The number that `-b` makes of `text`, if it is one.
+fn parsed_number(text: &str) -> Option<u32> {
+    let (mut config, mut host) = (Config::<Word>::new(), SocketAddress::every(0, 0));
+    let words = ["-b", text].map(|text| word(text.as_bytes()));
+    (parse(&mut config, &mut host, &mut words.into_iter()) == 0).then_some(config.backlog())
 }

@@ -16,7 +16,7 @@ fn parsed(words: &[&str]) -> Result<(Config, SocketAddress), (u8, Option<String>
     match parse(
         &mut config,
         &mut host,
-        words.iter().map(|text| word(text.as_bytes())),
+        &mut words.iter().map(|text| word(text.as_bytes())),
     ) {
         0 => Ok((config, host)),
         text => {
