@@ -1,8 +1,8 @@
 //! The buffer of one client, and the rule that says when its bytes may go.
 //!
 //! Bytes wait until their line is complete, until the buffer is full without a
-//! newline in it, or until the session ends: see [`Buffer::step`] and
-//! [`Buffer::done`].
+//! newline in it, or until the session ends: see [`Buffer::arrived`] and
+//! [`Buffer::end`].
 
 use crate::rot13;
 
@@ -16,12 +16,11 @@ pub const CAPACITY: usize = 4097;
 /// file and no page before its first byte.
 #[repr(C)]
 pub struct Buffer<const N: usize = { CAPACITY + SPARE }> {
-    /// Bytes that have come and not gone.
-    pending: usize,
+    /// Bytes that have come and not gone; more than there can be, once no more
+    /// will come.
+    pending: u32,
     /// The first of them that may go.
-    due: usize,
-    /// No more will come.
-    ended: bool,
+    due: u32,
     bytes: [u8; N],
 }
 
@@ -48,61 +47,91 @@ impl<const N: usize> Buffer<N> {
         Self {
             pending: 0,
             due: 0,
-            ended: false,
             bytes: [0; N],
         }
+    }
+
+    /// Whether the next step is to read, or would be but for the end.
+    #[inline(always)]
+    pub fn reads(&self) -> bool {
+        self.due == 0
     }
 
     /// What to do next; `None` at the end.
     #[inline(always)]
     pub fn step(&mut self) -> Option<Step<'_>> {
-        if self.due != 0 {
-            self.bytes.get(..self.due).map(Step::Write)
-        } else if self.ended {
-            None
+        let due = self.due as usize;
+        if (1..=N).contains(&due) {
+            self.bytes.get(..due).map(Step::Write)
         } else {
             self.bytes
-                .get_mut(self.pending..Self::CAPACITY)
+                .get_mut(self.pending as usize..Self::CAPACITY)
                 .map(Step::Read)
         }
     }
 
-    /// Notes that `count` bytes of the step were done. 0 bytes read is the end.
-    #[inline(never)]
-    pub fn done(&mut self, count: usize) -> Option<()> {
-        let before = self.pending;
-        if self.due != 0 {
-            // What has not gone moves to the start.
-            self.pending = before.wrapping_sub(count);
-            self.due = self.due.wrapping_sub(count);
-            for at in 0..self.pending {
-                let byte = *self.bytes.get(at + count)?;
-                *self.bytes.get_mut(at)? = byte;
-            }
-            return Some(());
-        }
+    /// Notes that `count` bytes were read, one or more.
+    #[inline(always)]
+    pub fn arrived(&mut self, count: usize) {
+        let before = self.pending as usize;
         let pending = before + count;
-        self.pending = pending;
+        self.pending = pending as u32;
+        // Never, and then it is the end; no index below has to be checked again.
+        if pending > Self::CAPACITY {
+            return;
+        }
         let mut at = before;
         while at < pending && cfg!(not(bench_no_cipher)) {
-            rot13::rotate(self.bytes.get_mut(at..)?.first_chunk_mut()?);
+            let Some(block) = self.bytes.get_mut(at..) else {
+                break;
+            };
+            let Some(block) = block.first_chunk_mut() else {
+                break;
+            };
+            rot13::rotate(block);
             at += rot13::BLOCK;
         }
-        self.ended = count == 0;
-        // Up to the last newline; else all, if the buffer is full or nothing
-        // else can come. From the end: it is near, as a rule.
+        // Up to the last newline; else all, if the buffer is full. From the
+        // end: it is near, as a rule.
         let mut due = pending;
-        while due > before && *self.bytes.get(due - 1)? != b'\n' {
+        while let Some(last) = self.bytes.get(due.wrapping_sub(1)) {
+            if *last == b'\n' {
+                break;
+            }
             due -= 1;
+            if due <= before {
+                if pending < Self::CAPACITY {
+                    return;
+                }
+                due = pending;
+                break;
+            }
         }
-        if due == before {
-            due = if self.ended || pending == Self::CAPACITY {
-                pending
-            } else {
-                0
+        self.due = due as u32;
+    }
+
+    /// Notes that no more will come: all that is pending may go.
+    #[inline(always)]
+    pub fn end(&mut self) {
+        self.due = self.pending;
+        self.pending = u32::MAX;
+    }
+
+    /// Notes that `count` bytes were written. What has not gone moves to the start.
+    #[inline(always)]
+    pub fn sent(&mut self, count: usize) {
+        self.due = self.due.wrapping_sub(count as u32);
+        self.pending = self.pending.wrapping_sub(count as u32);
+        let mut at = 0;
+        while at < self.pending as usize {
+            let Some(&byte) = self.bytes.get(at + count) else {
+                break;
             };
+            let Some(to) = self.bytes.get_mut(at) else {
+                break;
+            };
+            *to = byte;
+            at += 1;
         }
-        self.due = due;
-        Some(())
     }
 }

@@ -243,7 +243,7 @@ fn reproducible_and_no_panic_is_reachable() {
         binary().display()
     );
 
-    const FIRST: &str = "let before = self.pending;\n";
+    const FIRST: &str = "let before = self.pending as usize;\n";
     let source = built.0.join("src/line.rs");
     let sound = fs::read_to_string(&source).expect("the line rule");
     let panics = sound.replace(FIRST, &format!("{FIRST}self.bytes[before + 12345] = 0;\n"));

@@ -17,6 +17,7 @@
 
 use crate::LISTENER;
 use crate::clients::SLOTS;
+use crate::session::Session;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -29,7 +30,7 @@ use libc::{SIGCHLD, c_long};
 use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::args::{self, Config};
 use rot13d_pure::fmt::id;
-use rot13d_pure::line::{Buffer, Step};
+use rot13d_pure::line::Step;
 #[cfg(not(target_arch = "x86"))]
 use rustix::mm::{Advice, madvise};
 
@@ -193,7 +194,7 @@ pub fn instructions(state: &State) -> &[Instruction; crate::cage::LEN] {
 #[repr(C)]
 struct Client {
     frames: [u8; FRAMES],
-    buffer: Buffer,
+    session: Session,
 }
 
 const FRAMES: usize = 7 * 4096 + 1024;
@@ -201,13 +202,13 @@ const FRAMES: usize = 7 * 4096 + 1024;
 #[unsafe(link_section = ".bss.client")]
 static mut CLIENT: Client = Client {
     frames: [0; FRAMES],
-    buffer: Buffer::new(),
+    session: Session::new(),
 };
 
-/// The top of the child's stack, the start of its buffer.
-fn client() -> *mut Buffer {
+/// The top of the child's stack, the start of its session.
+fn client() -> *mut Session {
     // SAFETY: takes an address, touches nothing.
-    unsafe { &raw mut CLIENT.buffer }
+    unsafe { &raw mut CLIENT.session }
 }
 
 /// An argument of a system call: a number or a pointer.
@@ -366,13 +367,13 @@ extern "C" fn start(stack: *const usize) -> ! {
 /// leaves them (see [`arch::clone`]).
 extern "C" fn child(
     _: usize,
-    buffer: &mut Buffer,
+    session: &mut Session,
     _: usize,
     lifetime: u32,
     socket: u32,
     idle: u32,
 ) -> ! {
-    crate::session::run(socket, idle, lifetime, buffer)
+    session.run(socket, idle, lifetime)
 }
 
 /// The signal handler. Under SA_SIGINFO the kernel hands the frame over; it is
@@ -765,18 +766,12 @@ pub fn send(fd: u32, text: &[MaybeUninit<u8>]) {
     }
 }
 
-/// Bytes sent that the peer has not acknowledged (tcp(7), SIOCOUTQ).
+/// Sets `bytes` to those sent that the peer has not acknowledged (tcp(7),
+/// SIOCOUTQ).
 #[inline(always)]
-pub fn unsent(fd: u32) -> u32 {
-    let mut bytes = 0u32;
+pub fn unsent(fd: u32, bytes: &mut u32) {
     // SAFETY: writes an int.
-    call!(
-        SYS_ioctl,
-        arg(fd),
-        arg(libc::TIOCOUTQ as u32),
-        to(&mut bytes)
-    );
-    bytes
+    call!(SYS_ioctl, arg(fd), arg(libc::TIOCOUTQ as u32), to(bytes));
 }
 
 /// Installs the filter `program`, for good (prctl(2)).

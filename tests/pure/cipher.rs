@@ -49,10 +49,10 @@ fn every_offset_and_length() {
                     panic!("no newline yet")
                 };
                 space[..until - read].copy_from_slice(&text[read..until]);
-                buffer.done(until - read).expect("a step");
+                buffer.arrived(until - read);
                 read = until;
             }
-            buffer.done(0).expect("the end");
+            buffer.end();
             let Some(Step::Write(out)) = buffer.step() else {
                 panic!("all is due at the end")
             };

@@ -53,7 +53,8 @@ impl<const N: usize> Session<N> {
             assert!(!due.is_empty(), "nothing to write");
             let count = due.len().min(self.taken);
             self.out.extend(&due[..count]);
-            self.buffer.done(count).expect("a step");
+            assert!(!self.buffer.reads(), "a step that writes");
+            self.buffer.sent(count);
         }
     }
 
@@ -70,14 +71,15 @@ impl<const N: usize> Session<N> {
             let count = space.len().min(text.len());
             space[..count].copy_from_slice(&text[..count]);
             text = &text[count..];
-            self.buffer.done(count).expect("a step");
+            assert!(self.buffer.reads(), "a step that reads");
+            self.buffer.arrived(count);
             self.write_all();
         }
     }
 
     fn end(&mut self) {
         assert!(matches!(self.buffer.step(), Some(Step::Read(_))));
-        self.buffer.done(0).expect("a step");
+        self.buffer.end();
         self.write_all();
         assert_eq!(self.buffer.step(), None);
     }
