@@ -18,7 +18,7 @@ use std::{io, ptr, thread};
 use crate::support::crowd::{
     LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting, while_stopped,
 };
-use crate::support::resources::unused_user;
+use crate::support::resources::{server_with_few_processes, unused_user};
 use crate::support::{DEADLINE, Dialogue, Ready, Server, eventually, proc, rot13, signal_process};
 
 /// Exit 0, and no process is left.
@@ -126,11 +126,7 @@ fn signal_while_descriptors_are_short() {
 
 /// A server with one client served and one for whom it has no process.
 fn server_short_of_processes(options: &[&str]) -> (Server, TcpStream, TcpStream) {
-    let user = unused_user().to_string();
-    let server = Server::new()
-        .args([&["-u", &user], options].concat())
-        .limit(libc::RLIMIT_NPROC, 2)
-        .start();
+    let server = server_with_few_processes(unused_user(), 0, 1, options);
     let first = served(&server);
     let late = waiting(&server);
     server.wait_log("fork: ");

@@ -100,6 +100,13 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// Whether it is the one for x86_64, whose calls and registers are known to the
+/// last detail: elf(5), `e_machine`.
+pub fn is_for_x86_64() -> bool {
+    let file = fs::read(binary()).expect("the binary");
+    file[18..20] == [62, 0]
+}
+
 /// The words of `ROT13D_RUNNER`: an emulator, or nothing.
 pub fn runner() -> &'static [String] {
     static RUNNER: OnceLock<Vec<String>> = OnceLock::new();
@@ -107,6 +114,16 @@ pub fn runner() -> &'static [String] {
         let words = env::var("ROT13D_RUNNER").unwrap_or_default();
         words.split_whitespace().map(str::to_owned).collect()
     })
+}
+
+/// So many connections; under an emulator, where each takes ten times as long, a
+/// tenth.
+pub fn many(connections: usize) -> usize {
+    if runner().is_empty() {
+        connections
+    } else {
+        connections / 10
+    }
 }
 
 /// Which Debian package brings a tool that the tests call.

@@ -7,12 +7,33 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io, process, ptr};
 
-use super::{Builder, Server, tool};
+use super::{Builder, Server, runner, tool};
 
 /// The number of a user who owns no process.
 pub fn unused_user() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     1_000_000 + process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A server of `user`, who may have, beside it and `others`, the processes of
+/// so many clients and no more.
+#[track_caller]
+pub fn server_with_few_processes(user: u32, others: u64, clients: u64, options: &[&str]) -> Server {
+    // (A second thread of the server itself has not become `user`.)
+    Server::new()
+        .args([&["-u", &user.to_string()], options].concat())
+        .limit(libc::RLIMIT_NPROC, others + 1 + threads_of(clients))
+        .start()
+}
+
+/// What so many processes of the server are to the limits on processes, which
+/// count threads: an emulator has one of its own in each.
+pub fn threads_of(processes: u64) -> u64 {
+    if runner().is_empty() {
+        processes
+    } else {
+        2 * processes
+    }
 }
 
 /// A process that does nothing but count for its user's limits.
@@ -68,12 +89,12 @@ fn change_soft_limit(pid: i32, resource: libc::__rlimit_resource_t, value: u64) 
     Ok(())
 }
 
-/// A control group that may hold a few processes only.
+/// A control group that may hold a few threads only.
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// `None` where this machine lets us make none.
-    pub fn new(processes: u32) -> Option<Self> {
+    pub fn new(threads: u64) -> Option<Self> {
         let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
         roots.iter().find_map(|root| {
             let name = format!("rot13d-test-{}", process::id());
@@ -81,7 +102,7 @@ impl Cgroup {
             fs::create_dir(&folder).ok()?;
             let cgroup = Cgroup(folder);
             let limit = cgroup.0.join("pids.max");
-            fs::write(limit, processes.to_string()).ok()?;
+            fs::write(limit, threads.to_string()).ok()?;
             Some(cgroup)
         })
     }

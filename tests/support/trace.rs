@@ -1,4 +1,4 @@
-//! What strace has written, process by process.
+//! What strace, or an emulator in its place, has written, process by process.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,42 @@ pub fn by_process(trace: &[String]) -> BTreeMap<i32, Vec<String>> {
         }
     }
     processes
+}
+
+/// The same for a program in an emulator, which itself writes (qemu's `-strace`)
+/// the program's calls to standard error: `trace` has these writes, in
+/// hexadecimal. (Read from there, the words of processes would be mixed.)
+pub fn by_process_in_emulator(trace: &[String]) -> BTreeMap<i32, Vec<String>> {
+    let mut processes = BTreeMap::new();
+    for (pid, writes) in by_process(trace) {
+        let text: Vec<u8> = writes.iter().flat_map(|line| written(line)).collect();
+        let text = String::from_utf8_lossy(&text);
+        // The program's own messages are at the end of a line, after a call.
+        let mut lines: Vec<String> = Vec::new();
+        for line in text.lines() {
+            if let Some(call) = line.strip_prefix(&format!("{pid} ")) {
+                lines.push(call.to_owned());
+            } else if line.starts_with("--- SIG") {
+                // If it interrupts accept, that is begun anew and shown twice.
+                lines.pop_if(|last| name(last) == "accept");
+                lines.push(line.to_owned());
+            }
+        }
+        if !lines.is_empty() {
+            processes.insert(pid, lines);
+        }
+    }
+    processes
+}
+
+/// The bytes of `write(2, "\xHH...", ...`.
+fn written(line: &str) -> Vec<u8> {
+    let text = line.strip_prefix("write(2, \"\\x");
+    let text = text.and_then(|text| text.split_once('"'));
+    let bytes = text.map_or("", |(bytes, _)| bytes).split("\\x");
+    bytes
+        .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
+        .collect()
 }
 
 /// The name of the call in a line; nothing for a signal or an end.
