@@ -14,11 +14,13 @@ pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 pub use super::generic::{CALLS, alarm, need, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
-/// auxiliary vector) to `start`.
+/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    naked_asm!("mov x0, sp", "b {start}", start = sym super::start)
+    naked_asm!("mov x0, sp", "adrp x1, {state} + {end}", "add sp, x1, :lo12:{state} + {end}",
+               "b {start}",
+               state = sym super::STATE, end = const super::STACK, start = sym super::start)
 }
 
 /// Where a signal handler returns to (sigreturn(2)). Without it that would be

@@ -15,11 +15,16 @@ pub const AUDIT_ARCH: u32 = 0x4000_0028;
 pub use super::generic::{CALLS, alarm, need, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
-/// auxiliary vector) to `start`.
+/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    naked_asm!("mov r0, sp", "b {start}", start = sym super::start)
+    // A relocation has no room for the size of the state.
+    naked_asm!("mov r0, sp",
+               "movw r1, :lower16:({state} - (2f + 4))", "movt r1, :upper16:({state} - (2f + 4))",
+               "2:", "add r1, pc", "movw r2, {end} & 0xffff", "movt r2, {end} >> 16", "add r1, r2",
+               "mov sp, r1", "b {start}",
+               state = sym super::STATE, end = const super::STACK, start = sym super::start)
 }
 
 /// Where a signal handler returns to (sigreturn(2)). Without it that would be

@@ -380,11 +380,7 @@ extern "C" fn child(
 /// on the stack, which is above the statics in the parent, below them in a child.
 extern "C" fn handle(signal: i32, _: *const (), frame: *const State) {
     let state = state();
-    let below = (&raw const *state).addr().wrapping_sub(frame.addr());
-    // An emulator of 32 bits may put the parent's stack below everything.
-    let parent = frame > &raw const *state
-        || cfg!(target_arch = "arm") && below > size_of::<Client>() + 4096;
-    if parent {
+    if frame > &raw const *state {
         crate::signals::handle(state, signal);
     } else {
         crate::signals::handle_in_child(signal);

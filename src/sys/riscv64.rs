@@ -15,11 +15,12 @@ pub const AUDIT_ARCH: u32 = 0xc000_00f3;
 pub use super::generic::{CALLS, alarm, need, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
-/// auxiliary vector) to `start`.
+/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    naked_asm!("mv a0, sp", "tail {start}", start = sym super::start)
+    naked_asm!("mv a0, sp", "lla sp, {state} + {end}", "tail {start}",
+               state = sym super::STATE, end = const super::STACK, start = sym super::start)
 }
 
 /// The signal handler, which returns by sigreturn(2) itself: the kernel knows no

@@ -17,11 +17,14 @@ pub const AUDIT_ARCH: u32 = 0x4000_0003;
 pub use super::generic::{CALLS, alarm, need, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
-/// auxiliary vector) to `start`.
+/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    naked_asm!("mov eax, esp", "sub esp, 12", "push eax", "call {start}", start = sym super::start)
+    naked_asm!("mov %esp, %eax", "call 2f", "2:", "pop %ecx",
+               "lea {state} + {end} - 12 - 2b(%ecx), %esp", "push %eax", "call {start}",
+               state = sym super::STATE, end = const super::STACK, start = sym super::start,
+               options(att_syntax))
 }
 
 /// Where a signal handler returns to (sigreturn(2)); this one is for handlers
