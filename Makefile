@@ -64,7 +64,7 @@ boards: ## build for all five architectures, print sizes
 test-boards: tools ## the suite against each binary, under qemu-user
 	@sh tests/boards.sh test $(BOARDS)
 
-boot: ## boot a Debian kernel with the server in it, as a child and as PID 1
+boot: ## boot Debian kernels with the server in them, as a child and as PID 1
 	@sh tests/boards.sh boot
 
 install: all ## into $(DESTDIR)$(PREFIX): the binary and the manual page

@@ -93,9 +93,11 @@ test)
     done
     ;;
 boot)
-    build aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf
+    build aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf riscv64gc-unknown-linux-gnu
     sh tests/boot/run.sh aarch64 \
         aarch64=target/aarch64-unknown-linux-gnu/release/rot13d \
         armv7=target/armv7-unknown-linux-gnueabihf/release/rot13d
+    sh tests/boot/run.sh riscv64 \
+        riscv64=target/riscv64gc-unknown-linux-gnu/release/rot13d
     ;;
 esac
