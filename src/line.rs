@@ -80,6 +80,7 @@ impl<const N: usize> Buffer<N> {
         if pending > Self::CAPACITY {
             return;
         }
+        let cipher = rot13::Cipher::new();
         let mut at = before;
         while at < pending && cfg!(not(bench_no_cipher)) {
             let Some(block) = self.bytes.get_mut(at..) else {
@@ -88,7 +89,7 @@ impl<const N: usize> Buffer<N> {
             let Some(block) = block.first_chunk_mut() else {
                 break;
             };
-            rot13::rotate(block);
+            cipher.rotate(block);
             at += rot13::BLOCK;
         }
         // Up to the last newline; else all, if the buffer is full. From the

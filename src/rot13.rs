@@ -3,63 +3,120 @@
 //! A block is ciphered at once and without a branch. Where the architecture has
 //! vectors of 16 bytes at all times, a block is one of them.
 
+#[cfg(target_arch = "x86")]
+use core::arch::x86;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64 as x86;
+
 /// Bytes that are ciphered at a time.
 pub const BLOCK: usize = 16;
 
-/// Rotates every ASCII letter of `block` by 13 places, in place.
-///
-/// Its own inverse; 0x00-0x40, 0x5B-0x60 and 0x7B-0xFF stay as they are.
-///
-/// In assembly for its size, which is 100 bytes less: the four constants of 16
-/// bytes are made of four bytes, and an instruction for floats that moves or
-/// combines the same bits is a byte shorter. To make the constants for each
-/// block costs a third of the speed, 10 GiB/s and not 15; what reads and writes
-/// the block costs ten times that.
+/// What the cipher keeps in registers from block to block.
 #[cfg(target_feature = "sse2")]
-#[inline(always)]
-#[allow(unsafe_code)]
-pub fn rotate(block: &mut [u8; BLOCK]) {
-    #[cfg(target_arch = "x86")]
-    use core::arch::x86::*;
-    #[cfg(target_arch = "x86_64")]
-    use core::arch::x86_64::*;
-    const CONSTANTS: [u8; 4] = [0x20, b'a' + 127, 101, 13];
-    // SAFETY: this is compiled only where SSE2 is always there; the two
-    // accesses are to `block`, at any alignment.
-    unsafe {
-        let mut text = _mm_loadu_ps(block.as_ptr().cast());
-        core::arch::asm!(
-            // Each of the constants four times side by side, then in all 16 bytes.
-            "movd {small}, {constants:e}",
-            "punpcklbw {small}, {small}",
-            "punpcklwd {small}, {small}",
-            "pshufd {place}, {small}, 0x55",
-            "pshufd {below_z}, {small}, 0xaa",
-            "pshufd {thirteen}, {small}, 0xff",
-            "shufps {small}, {small}, 0x00",
-            // The place in the alphabet, counted from the end: a is 127, z is
-            // 102, all else is less, for SSE2 compares signed bytes.
-            "orps {small}, {text}",
-            "psubb {place}, {small}",
-            // 13 for a letter, else 0.
-            "movaps {small}, {place}",
-            "pcmpgtb {small}, {below_z}",
-            "andps {small}, {thirteen}",
-            // Still a letter 13 places on: that far up, else down.
-            "psubb {place}, {small}",
-            "pcmpgtb {place}, {below_z}",
-            "xorps {small}, {place}",
-            "psubb {small}, {place}",
-            "psubb {text}, {small}",
-            constants = in(reg) u32::from_le_bytes(CONSTANTS),
-            text = inout(xmm_reg) text,
-            small = out(xmm_reg) _,
-            place = out(xmm_reg) _,
-            below_z = out(xmm_reg) _,
-            thirteen = out(xmm_reg) _,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-        _mm_storeu_ps(block.as_mut_ptr().cast(), text);
+#[derive(Clone, Copy)]
+pub struct Cipher {
+    small: x86::__m128,
+    start: x86::__m128,
+    below_z: x86::__m128,
+    thirteen: x86::__m128,
+}
+
+#[cfg(target_feature = "sse2")]
+impl Cipher {
+    /// In assembly, as the rest, for its size, which is 100 bytes less: the four
+    /// constants of 16 bytes are made of four bytes, and an instruction for
+    /// floats that moves or combines the same bits is a byte shorter.
+    #[inline(always)]
+    #[allow(clippy::new_without_default, unsafe_code)]
+    pub fn new() -> Self {
+        const CONSTANTS: [u8; 4] = [0x20, b'a' + 127, 101, 13];
+        let (small, start, below_z, thirteen);
+        // SAFETY: this is compiled only where SSE2 is always there.
+        unsafe {
+            core::arch::asm!(
+                // Each of them four times side by side, then in all 16 bytes.
+                "movd {small}, {constants:e}",
+                "punpcklbw {small}, {small}",
+                "punpcklwd {small}, {small}",
+                "pshufd {start}, {small}, 0x55",
+                "pshufd {below_z}, {small}, 0xaa",
+                "pshufd {thirteen}, {small}, 0xff",
+                "shufps {small}, {small}, 0x00",
+                constants = in(reg) u32::from_le_bytes(CONSTANTS),
+                small = out(xmm_reg) small,
+                start = out(xmm_reg) start,
+                below_z = out(xmm_reg) below_z,
+                thirteen = out(xmm_reg) thirteen,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        Self {
+            small,
+            start,
+            below_z,
+            thirteen,
+        }
+    }
+
+    /// Rotates every ASCII letter of `block` by 13 places, in place.
+    ///
+    /// Its own inverse; 0x00-0x40, 0x5B-0x60 and 0x7B-0xFF stay as they are.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub fn rotate(self, block: &mut [u8; BLOCK]) {
+        // SAFETY: this is compiled only where SSE2 is always there; the two
+        // accesses are to `block`, at any alignment.
+        unsafe {
+            let mut text = x86::_mm_loadu_ps(block.as_ptr().cast());
+            core::arch::asm!(
+                // The place in the alphabet, counted from the end: a is 127, z is
+                // 102, all else is less, for SSE2 compares signed bytes.
+                "movaps {down}, {small}",
+                "orps {down}, {text}",
+                "movaps {place}, {start}",
+                "psubb {place}, {down}",
+                // 13 for a letter, else 0.
+                "movaps {down}, {place}",
+                "pcmpgtb {down}, {below_z}",
+                "andps {down}, {thirteen}",
+                // Still a letter 13 places on: that far up, else down.
+                "psubb {place}, {down}",
+                "pcmpgtb {place}, {below_z}",
+                "xorps {down}, {place}",
+                "psubb {down}, {place}",
+                "psubb {text}, {down}",
+                text = inout(xmm_reg) text,
+                down = out(xmm_reg) _,
+                place = out(xmm_reg) _,
+                small = in(xmm_reg) self.small,
+                start = in(xmm_reg) self.start,
+                below_z = in(xmm_reg) self.below_z,
+                thirteen = in(xmm_reg) self.thirteen,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            x86::_mm_storeu_ps(block.as_mut_ptr().cast(), text);
+        }
+    }
+}
+
+/// What the cipher keeps in registers from block to block: the compiler sees to it.
+#[cfg(not(target_feature = "sse2"))]
+#[derive(Clone, Copy)]
+pub struct Cipher;
+
+#[cfg(not(target_feature = "sse2"))]
+impl Cipher {
+    /// Nothing to be made.
+    #[inline(always)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Rotates every ASCII letter of `block` by 13 places, in place.
+    #[inline(always)]
+    pub fn rotate(self, block: &mut [u8; BLOCK]) {
+        rotate(block);
     }
 }
 
@@ -67,7 +124,7 @@ pub fn rotate(block: &mut [u8; BLOCK]) {
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[inline(always)]
 #[allow(unsafe_code)]
-pub fn rotate(block: &mut [u8; BLOCK]) {
+fn rotate(block: &mut [u8; BLOCK]) {
     use core::arch::aarch64::*;
     // SAFETY: this is compiled only where NEON is always there; the two
     // accesses are to `block`, at any alignment.
@@ -95,7 +152,7 @@ pub fn rotate(block: &mut [u8; BLOCK]) {
     all(target_arch = "aarch64", target_feature = "neon")
 )))]
 #[inline(always)]
-pub fn rotate(block: &mut [u8; BLOCK]) {
+fn rotate(block: &mut [u8; BLOCK]) {
     const ONES: usize = usize::MAX / 0xff;
     let (words, _) = block.as_chunks_mut();
     for word in words {
