@@ -3,9 +3,9 @@
 //! hand it over; and the restart that loses no connection.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,6 +72,72 @@ fn limits_hold_on_an_inherited_listener() {
     first.assert_end();
     assert!(begin.elapsed() >= Duration::from_secs(1));
     next.hear_echo_of(LINE);
+}
+
+/// The name of a socket of this machine alone, as long as one can be.
+fn local_name(name: &str) -> libc::sockaddr_un {
+    let mut address = libc::sockaddr_un {
+        sun_family: libc::AF_UNIX as u16,
+        sun_path: [b'n' as libc::c_char; 108],
+    };
+    // The first byte says that it is no file.
+    let name = format!("\0{}{name}", std::process::id());
+    for (to, from) in address.sun_path.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    address
+}
+
+/// bind(2) or connect(2).
+type Naming = unsafe extern "C" fn(i32, *const libc::sockaddr, u32) -> i32;
+
+fn name(socket: &OwnedFd, call: Naming, name: &str) {
+    let address = local_name(name);
+    let length = size_of_val(&address) as u32;
+    // SAFETY: the address is as long as is said.
+    let result = unsafe { call(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn local_socket(own: &str) -> OwnedFd {
+    // SAFETY: makes a descriptor, which is ours.
+    let socket = unsafe {
+        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0);
+        OwnedFd::from_raw_fd(socket)
+    };
+    name(&socket, libc::bind, own);
+    socket
+}
+
+/// A local name is longer than an address of the internet: what the table of
+/// clients has no room for must not be written behind it.
+#[test]
+fn long_names_of_local_clients_hurt_no_other() {
+    let listener = local_socket("server");
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 5) }, 0);
+    let server = Server::new().exactly(["-i", "-v", "-c", "3"]);
+    let server = server.ready(Ready::Unknown).stdin(listener).start();
+    let clients = ["one", "two", "three"].map(|own| {
+        let client = local_socket(own);
+        name(&client, libc::connect, "server");
+        let mut client = UnixStream::from(client);
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.write_all(LINE).unwrap();
+        let mut echo = vec![0; LINE.len()];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, rot13(LINE));
+        client
+    });
+    assert_eq!(server.children().len(), 3, "one process each");
+    drop(clients);
+    server.wait_childless();
+    eventually("each is counted out", || {
+        let log = server.log();
+        let ends: Vec<&String> = log.iter().filter(|line| line.contains(": end ")).collect();
+        ends.len() == 3 && ends[2].ends_with(" exit 0 0/3")
+    });
 }
 
 #[test]
