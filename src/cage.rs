@@ -11,7 +11,7 @@
 
 use crate::log;
 use crate::sys::{self, State};
-use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JMP, BPF_LD, BPF_RET, BPF_W, c_long};
+use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_LD, BPF_RET, BPF_W, c_long};
 use rot13d_pure::fmt::id;
 
 /// The calls that pass whatever their arguments, on the descriptors that there
@@ -43,30 +43,49 @@ const CHECKED: &[(c_long, u32, u32)] = &[
     (libc::SYS_socketcall, 0, 5),
     #[cfg(target_arch = "x86")]
     (libc::SYS_socketcall, 0, 14),
-    (libc::SYS_ioctl, 1, libc::TIOCOUTQ as u32),
+    (libc::SYS_ioctl, 1, UNSENT),
     (libc::SYS_kill, 3, TOKEN),
     (libc::SYS_clone, 3, TOKEN),
 ];
 
-/// Stands for the token.
+/// Stand for `TIOCOUTQ` and for the token.
+const UNSENT: u32 = 0;
 const TOKEN: u32 = 0;
 
-/// An instruction in half the size: operation, how many to skip where a
-/// comparison holds, operand. See [`sys::Instruction`]; we never skip where one
-/// does not hold.
-type Short = u32;
+/// An instruction in a quarter of the size (in half of it, but on x86_64): what
+/// it is, and a small operand. See [`sys::Instruction`]; we never skip where a
+/// comparison does not hold.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Short {
+    /// [`END`], [`LOAD`], or what a comparison skips where it holds.
+    kind: u8,
+    operand: Operand,
+}
 
-const fn instruction(operation: u32, skip: usize, operand: u32) -> Short {
-    assert!(operation < 0x100 && skip < 0x100 && operand < 0x10000);
-    skip as u32 | operation << 8 | operand << 16
+/// The numbers of the calls fit.
+#[cfg(target_arch = "x86_64")]
+type Operand = u8;
+#[cfg(not(target_arch = "x86_64"))]
+type Operand = u16;
+
+const END: u8 = 0;
+const LOAD: u8 = (BPF_LD | BPF_W | BPF_ABS) as u8;
+
+const fn short(kind: u8, operand: u32) -> Short {
+    assert!(operand <= Operand::MAX as u32);
+    Short {
+        kind,
+        operand: operand as Operand,
+    }
 }
 const fn load(offset: u32) -> Short {
-    instruction(BPF_LD | BPF_W | BPF_ABS, 0, offset)
+    short(LOAD, offset)
 }
 const fn equal(value: u32, skip: usize) -> Short {
-    instruction(BPF_JMP | BPF_JEQ, skip, value)
+    assert!(skip > END as usize && skip < LOAD as usize);
+    short(skip as u8, value)
 }
-const END: Short = instruction(BPF_RET, 0, libc::SECCOMP_RET_KILL_THREAD);
 
 /// Offsets in `struct seccomp_data`: of the call's number, the architecture,
 /// the lower half of the first argument.
@@ -74,8 +93,9 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const FIRST: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
 
-/// Where the filter has what does not fit in 16 bits.
+/// Where the filter has an operand that is not small.
 const ARCH_AT: usize = 1;
+const UNSENT_AT: usize = LEN - 6;
 const TOKEN_AT: usize = LEN - 3;
 const PASS_AT: usize = LEN - 1;
 /// Instructions in the filter.
@@ -88,7 +108,7 @@ const CHECKS: usize = 3 + 1 + FREE.len() + CHECKED.len() + 1;
 /// The filter: compares the call's number with that of each rule, jumps to the
 /// end of the filter, or to the rule's check before it, or ends the process.
 static FILTER: [Short; LEN] = {
-    let mut filter = [END; LEN];
+    let mut filter = [short(END, libc::SECCOMP_RET_KILL_THREAD); LEN];
     filter[0] = load(ARCH);
     filter[ARCH_AT] = equal(0, 1);
     filter[3] = load(NUMBER);
@@ -104,9 +124,9 @@ static FILTER: [Short; LEN] = {
         if rule < CHECKED.len() - 1 {
             filter[check] = load(FIRST + 8 * argument);
             filter[check + 1] = equal(value, PASS_AT - check - 2);
-            // A call that is on the list twice: to the next check.
+            // A call that is on the list twice: on to the next check.
             if CHECKED[rule + 1].0 == number {
-                filter[check + 2] = instruction(BPF_JMP | BPF_JA, 0, 0);
+                filter[check + 2] = load(NUMBER);
             }
             check += 3;
         }
@@ -120,17 +140,24 @@ static FILTER: [Short; LEN] = {
 /// Gives up all that is not needed from here on; says so where the kernel cannot.
 #[inline(always)]
 pub fn install(state: &State) {
-    let filter = sys::instructions(state);
-    for (to, &short) in filter.iter().zip(&FILTER) {
-        to.skip.set(short as u8);
-        to.operation.set((short >> 8) as u8);
-        to.operand.set(short >> 16);
+    let filter = sys::hide(&state.filter);
+    for (to, short) in filter.iter().zip(sys::hide(&FILTER)) {
+        to.skip.set(short.kind);
+        let mut operation = short.kind;
+        if operation == END {
+            operation = BPF_RET as u8;
+        } else if operation < LOAD {
+            operation = (BPF_JMP | BPF_JEQ) as u8;
+        }
+        to.operation.set(operation);
+        to.operand.set(short.operand.into());
     }
     filter[ARCH_AT].operand.set(sys::AUDIT_ARCH);
+    filter[UNSENT_AT].operand.set(libc::TIOCOUTQ as u32);
     filter[TOKEN_AT].operand.set(state.token());
     filter[PASS_AT].operand.set(libc::SECCOMP_RET_ALLOW);
     // `bench_no_cage` and `bench_no_cipher` show what the one and the other cost.
     if cfg!(not(bench_no_cage)) && sys::filter(filter) < 0 {
-        log::say(id::UNCAGED.into(), 0, state.listener.address());
+        log::note(id::UNCAGED.into());
     }
 }

@@ -73,7 +73,7 @@ const MESSAGES: [(u8, &str); 24] = [
              [-t idle] [-T lifetime] [-u uid] [host [port]]",
     ),
     (id::VERSION, "rot13d 1.0.0"),
-    (id::PORT, "$"),
+    (id::PORT, "#"),
     (id::ACCEPT, "rot13d: accept: !"),
     (id::BAD, "rot13d: bad argument: *"),
     (id::SETGROUPS, "rot13d: fatal: setgroups: !"),

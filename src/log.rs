@@ -2,16 +2,16 @@
 
 use crate::sys::{self, State};
 use core::sync::atomic::Ordering::Relaxed;
-use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::fmt::Text;
 
 /// Writes text `id` to `fd`, unless that would block.
 #[inline(never)]
-pub fn print(id: u32, first: u32, address: &SocketAddress, fd: u32, second: u32) {
+pub fn print(id: u32, first: u32, fd: u32) {
     let state = sys::state();
+    let address = state.named();
     let numbers = [
         first,
-        second,
+        state.status.get(),
         state.count.load(Relaxed),
         state.config.clients(),
     ];
@@ -22,29 +22,37 @@ pub fn print(id: u32, first: u32, address: &SocketAddress, fd: u32, second: u32)
 
 /// Logs text `id`.
 #[inline(never)]
-pub fn say(id: u32, number: u32, address: &SocketAddress) {
-    print(id, number, address, 2, 0);
+pub fn say(id: u32, number: u32) {
+    print(id, number, 2);
+}
+
+/// Logs text `id`, which has no number.
+#[inline(never)]
+pub fn note(id: u32) {
+    say(id, 0);
 }
 
 /// Something could not be set up: says so with text `id`, exit 111.
 pub extern "C" fn fatal(id: u32, result: i32) -> ! {
-    say(id, -result as u32, sys::state().listener.address());
+    say(id, -result as u32);
     sys::exit(111)
 }
 
 /// Under `-v`, holds `signals` back.
 #[inline(always)]
-pub fn quiet(state: &State, signals: i32) {
+pub fn quiet(state: &State, signals: i64) {
     if state.config.verbose() {
         sys::hold(signals);
     }
 }
 
-/// Logs an error that may come again and again: no more than one a second.
+/// Something is short that may be there in 0.1 s, or when a client ends: logs it,
+/// no more than once a second, and waits.
 #[inline(always)]
-pub fn recurring(state: &State, id: u8, result: i32) {
+pub fn back_off(state: &State, id: u32, result: i32) {
     let now = sys::seconds();
     if state.logged.replace(now) != now {
-        say(id.into(), -result as u32, state.listener.address());
+        say(id, -result as u32);
     }
+    sys::sleep(100);
 }

@@ -34,57 +34,52 @@ pub const LISTENER: u32 = 3;
 #[inline(always)]
 fn serve(state: &State, stop: u8) -> ! {
     if stop != 0 {
-        explain(state, stop);
+        explain(stop);
     }
     sys::hold(sys::ALL);
     sys::stdio();
     sys::actions();
-    let client = if state.config.inherit() {
-        server::inherit(state)
-    } else {
-        server::listen(state)
-    };
+    server::socket(state);
     become_user(state);
-    if client == 0 {
+    if state.client.get() == 0 {
         announce(state);
     }
     sys::keep_memory_from_children(state);
     cage::install(state);
     sys::hold(sys::NONE);
-    server::run(state, client)
+    server::run(state)
 }
 
 /// `-u` and `-g`. Of -1, which [`KEEP`] is, setresuid(2) changes nothing.
 #[inline(always)]
 fn become_user(state: &State) {
-    let (user, group) = (state.config.user(), state.config.group());
-    if user & group != KEEP {
+    if state.config.user() & state.config.group() != KEEP {
         sys::setgroups();
-        sys::setresgid(group);
-        sys::setresuid(user);
+        sys::setresgid(state.config.group());
+        sys::setresuid(state.config.user());
     }
 }
 
 /// Says where the server listens, in the log and under `-1`.
 #[inline(always)]
 fn announce(state: &State) {
-    sys::own_name(&state.listener);
-    let host = state.listener.address();
-    log::say(id::LISTENING.into(), 0, host);
+    sys::own_name(state, &state.listener);
+    let host = state.listener.get();
+    log::note(id::LISTENING.into());
     if state.config.ready() {
-        log::print(id::PORT.into(), 0, host, 1, host.port().into());
+        log::print(id::PORT.into(), host.port().into(), 1);
         sys::replace(1);
     }
 }
 
 /// The command line wants a text and no server: `-h`, `-V`, or what is wrong.
 #[inline(always)]
-fn explain(state: &State, stop: u8) -> ! {
+fn explain(stop: u8) -> ! {
     if stop <= id::VERSION {
-        log::print(stop.into(), 0, state.listener.address(), 1, 0);
+        log::print(stop.into(), 0, 1);
         sys::exit(0)
     }
-    log::say(stop.into(), 0, state.listener.address());
-    log::say(id::USAGE.into(), 0, state.listener.address());
+    log::note(stop.into());
+    log::note(id::USAGE.into());
     sys::exit(100)
 }

@@ -6,105 +6,161 @@ use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::addr;
 use rot13d_pure::fmt::id;
 
-/// What every client inherits from the listener: level, name, value. The
-/// buffers bound what the kernel holds for a client that does not read.
-static OPTIONS: [u32; 6] = [
-    option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0),
+/// An option of the socket. The value is that of the one behind it, which is then
+/// at hand for the next round, and the first may have one of its own.
+struct Setting {
+    level: u8,
+    name: u8,
+    next: u16,
+}
+
+/// What every client inherits from the listener. The buffers bound what the
+/// kernel holds for a client that does not read.
+static OPTIONS: [Setting; 7] = [
+    // Its value is the idle limit.
+    option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, 1),
     option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1),
-    option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+    option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 65535),
     option(libc::SOL_SOCKET, libc::SO_SNDBUF, 65535),
-    option(libc::SOL_SOCKET, libc::SO_RCVBUF, 65535),
-    option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
+    option(libc::SOL_SOCKET, libc::SO_RCVBUF, 1),
+    option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 0),
+    // Not for a listener of IPv4.
+    option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0),
 ];
-const fn option(level: i32, name: i32, value: u32) -> u32 {
-    level as u32 | (name as u32) << 8 | value << 16
+const fn option(level: i32, name: i32, next: u16) -> Setting {
+    Setting {
+        level: level as u8,
+        name: name as u8,
+        next,
+    }
+}
+
+/// Makes the socket to serve, or takes it from standard input.
+#[inline(always)]
+pub fn socket(state: &State) {
+    let mut fd = LISTENER;
+    if state.config.inherit() {
+        fd = take(state);
+    } else {
+        open(state);
+    }
+    let mut value = state.config.idle();
+    for option in sys::hide(&OPTIONS) {
+        if option.level == libc::IPPROTO_IPV6 as u8 && state.listener.get().family() == addr::V4 {
+            break;
+        }
+        let result = sys::option(fd, option.level.into(), option.name.into(), value as usize);
+        if result < 0 && !state.config.inherit() {
+            log::fatal(id::SETSOCKOPT.into(), result)
+        }
+        value = option.next.into();
+    }
+    if !state.config.inherit() {
+        sys::bind(&state.listener);
+        sys::listen(state.config.backlog());
+    }
 }
 
 /// Opens the listener: IPv6 takes IPv4 as well; where the kernel has no IPv6,
 /// every address means every one of IPv4.
 #[inline(always)]
-pub fn listen(state: &State) -> u32 {
-    let asked = state.listener.address().family();
-    let mut family = if asked == 0 { addr::V6 } else { asked };
-    loop {
-        state.listener.set_family(family);
-        let socket = sys::socket(family);
-        if socket >= 0 {
-            break;
+fn open(state: &State) {
+    if state.listener.get().family() == 0 {
+        state.listener.set_family(addr::V6);
+        let result = sys::try_socket(addr::V6);
+        if result >= 0 {
+            return;
         }
-        if socket != -libc::EAFNOSUPPORT || family == addr::V4 || asked != 0 {
-            log::fatal(id::SOCKET.into(), socket)
+        if result == -libc::EAFNOSUPPORT {
+            state.listener.set_family(addr::V4);
         }
-        family = addr::V4;
     }
-    let result = options(state, LISTENER, family);
-    if result < 0 {
-        log::fatal(id::SETSOCKOPT.into(), result)
-    }
-    sys::bind(&state.listener);
-    sys::listen(state.config.backlog());
-    0
+    sys::socket(sys::hide(&state.listener).get().family());
 }
 
-/// Sets the options of `fd`, the listener or the one client; negative if one fails.
-#[inline(never)]
-fn options(state: &State, fd: u32, family: u16) -> i32 {
-    let mut result = sys::option(
-        fd,
-        libc::SOL_SOCKET as u32,
-        libc::SO_SNDTIMEO as u32,
-        state.config.idle(),
-    );
-    for option in &OPTIONS {
-        let level = option & 0xff;
-        if level != libc::IPPROTO_IPV6 as u32 || family != addr::V4 {
-            result |= sys::option(fd, level, option >> 8 & 0xff, option >> 16);
-        }
-    }
-    result
-}
-
-/// Takes standard input for the socket: the listener, or the one client.
+/// Takes standard input for the socket, and notes it if it is a client's.
 #[inline(always)]
-pub fn inherit(state: &State) -> u32 {
+fn take(state: &State) -> u32 {
     for fd in 1..3 {
         if sys::is_stdin(fd) {
             sys::replace(fd);
         }
     }
-    let listens = sys::listens();
-    if !listens {
+    if !sys::listens() {
         // Something to close in place of a listener.
         sys::placeholder();
-        sys::peer_name(&state.slots[0]);
+        sys::peer_name(state, &state.slots[0].address);
     }
     let fd = sys::duplicate();
     sys::replace(0);
-    options(state, fd, addr::V6);
-    if listens { 0 } else { fd }
+    if fd != LISTENER {
+        state.client.set(fd as i32);
+    }
+    fd
 }
 
 /// Serves the client there is, if any, then those the listener brings, until a
 /// signal closes the listener; then waits for the clients.
 #[inline(always)]
-pub fn run(state: &State, client: u32) -> ! {
-    let mut socket = client as i32;
+pub fn run(state: &State) -> ! {
+    let mut limit = state.config.clients();
+    let mut slot = &state.slots[0];
     loop {
-        let slot = clients::free(state);
-        if socket == 0 {
-            socket = sys::accept(slot);
+        if let Err((id, result)) = next(state, &mut limit, &mut slot) {
+            log::back_off(state, id.into(), result);
         }
-        if socket >= 0 {
-            start(state, slot, socket as u32);
-        } else if socket == -libc::EBADF {
-            break;
-        } else if is_short(-socket) {
-            back_off(state, id::ACCEPT, socket);
-        }
-        socket = 0;
     }
-    clients::wait_below(state, 1);
-    sys::exit(0)
+}
+
+/// Starts one client, or comes back without: with what is short, if it is.
+#[inline(always)]
+fn next<'a>(state: &'a State, limit: &mut u32, slot: &mut &'a Slot) -> Result<(), (u8, i32)> {
+    clients::wait_below(state, *limit);
+    if state.client.get() < 0 {
+        sys::exit(0)
+    }
+    // One for whom there was no process keeps its slot.
+    if state.client.get() == 0 {
+        *slot = match clients::find(state, 0) {
+            Some(slot) => slot,
+            None => return Ok(()),
+        };
+        let result = sys::accept(state, &slot.address);
+        if result == -libc::EBADF {
+            // The listener is closed: exits once there is no client.
+            *limit = 1;
+            state.client.set(result);
+            return Ok(());
+        }
+        if result < 0 {
+            return if is_short(-result) {
+                Err((id::ACCEPT, result))
+            } else {
+                Ok(())
+            };
+        }
+        state.client.set(result);
+    }
+    if clients::refused(state, slot) {
+        log::note(id::REFUSED.into());
+    } else {
+        // The log must not show a client's end before its start.
+        log::quiet(state, sys::CHILDREN);
+        let pid = sys::fork(state, slot);
+        if pid > 0 {
+            state.count.fetch_add(1, Relaxed);
+            if state.config.verbose() {
+                log::say(id::START.into(), pid as u32);
+            }
+        }
+        log::quiet(state, sys::NONE);
+        if pid <= 0 && !state.ended.load(Relaxed) {
+            return Err((id::FORK, pid));
+        }
+    }
+    sys::close(state.client.get() as u32);
+    state.client.set(0);
+    Ok(())
 }
 
 /// Whether to wait before the next accept. accept(2) says to try again at once
@@ -114,39 +170,4 @@ pub fn run(state: &State, client: u32) -> ! {
 #[inline(always)]
 fn is_short(error: i32) -> bool {
     error == libc::ENOBUFS || (libc::EIO..libc::ENONET).contains(&error)
-}
-
-/// What is short now may be there in 0.1 s, or when a client ends.
-#[inline(never)]
-fn back_off(state: &State, id: u8, result: i32) {
-    log::recurring(state, id, result);
-    sys::sleep(100);
-}
-
-/// Starts the process of a client, or refuses it.
-#[inline(always)]
-fn start(state: &State, slot: &Slot, socket: u32) {
-    if state.config.per_source() != 0
-        && clients::same_source(state, slot) >= state.config.per_source()
-    {
-        sys::close(socket);
-        return log::say(id::REFUSED.into(), 0, slot.address());
-    }
-    loop {
-        // The log must not show a client's end before its start.
-        log::quiet(state, sys::CHILDREN);
-        let pid = sys::fork(state, slot, socket);
-        if pid > 0 {
-            state.count.fetch_add(1, Relaxed);
-            if state.config.verbose() {
-                log::say(id::START.into(), pid as u32, slot.address());
-            }
-        }
-        log::quiet(state, sys::NONE);
-        if pid > 0 || state.ended.load(Relaxed) {
-            break;
-        }
-        back_off(state, id::FORK, pid);
-    }
-    sys::close(socket);
 }

@@ -32,7 +32,7 @@ impl Session {
             socket,
             libc::SOL_SOCKET as u32,
             libc::SO_RCVTIMEO as u32,
-            idle,
+            idle as usize,
         );
         while let Some(step) = self.buffer.step() {
             let result = sys::transfer(socket, step);

@@ -31,7 +31,7 @@ pub fn handle_in_child(signal: i32) {
 /// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
 #[inline(always)]
 fn reap(state: &State) {
-    while let Some((pid, status)) = sys::wait() {
+    while let Some(pid) = sys::wait(state) {
         let Some(slot) = clients::find(state, pid) else {
             continue;
         };
@@ -39,11 +39,11 @@ fn reap(state: &State) {
         state.count.fetch_sub(1, Relaxed);
         if state.config.verbose() {
             // wait(2): the signal in the low seven bits, else the exit code above.
-            let (mut id, mut code) = (id::EXIT, status >> 8);
-            if status as u8 != 0 {
-                (id, code) = (id::SIGNAL, status & 0x7f);
-            }
-            log::print(id.into(), pid as u32, state.listener.address(), 2, code);
+            let status = state.status.get();
+            let signal = status & 0x7f;
+            state.status.set(status >> 8 | signal);
+            let id = if signal == 0 { id::EXIT } else { id::SIGNAL };
+            log::say(id.into(), pid as u32);
         }
     }
 }

@@ -293,6 +293,23 @@ fn source_is_not_locked_out_when_fork_fails() {
     });
 }
 
+/// A slot that became free meanwhile has the address of whoever had it.
+#[test]
+fn late_client_counts_for_its_own_source() {
+    let server = server_with_few_processes(unused_user(), 0, 2, &["-v", "-C", "1"]);
+    let first = served_from(&server, "127.0.0.2");
+    let second = served_from(&server, "127.0.0.3");
+    let mut late = server.connect_from("127.0.0.4");
+    server.wait_log("fork: ");
+    drop(first);
+    late.exchange(LINE);
+    drop(second);
+    eventually("there is room for one", || server.children().len() == 1);
+    let mut again = server.connect_from("127.0.0.4");
+    assert!(!answers(&mut again), "its source has a client");
+    served_from(&server, "127.0.0.2");
+}
+
 /// Whether the client is served; if not, it has been refused.
 #[track_caller]
 fn answers(client: &mut TcpStream) -> bool {

@@ -72,6 +72,33 @@ pub fn seconds() -> u32 {
     time[0] as u32
 }
 
+/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
+/// reads, a `struct timeval` whose first part it takes for a number.
+#[inline(never)]
+pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
+    let value = [value, 0];
+    // SAFETY: reads no more than the value.
+    unsafe {
+        arch::call(
+            libc::SYS_setsockopt as u32,
+            arg(fd),
+            arg(level),
+            arg(name),
+            from(&value),
+            arg(size_of_val(&value) as u32),
+        ) as i32
+    }
+}
+
+/// exit_group(2)
+#[inline(never)]
+pub fn exit(code: u32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { arch::call(libc::SYS_exit_group as u32, arg(code), ANY, ANY, ANY, ANY) };
+    }
+}
+
 /// A system call that must succeed: else the server ends, with text `id`.
 ///
 /// # Safety

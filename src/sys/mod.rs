@@ -21,6 +21,7 @@ use crate::session::Session;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::ptr::null;
 #[cfg(not(target_arch = "x86"))]
 use core::ptr::null_mut;
 #[cfg(not(target_arch = "x86_64"))]
@@ -52,7 +53,7 @@ mod generic;
 )))]
 compile_error!("src/sys has no file for this architecture");
 
-pub use arch::{AUDIT_ARCH, CALLS, alarm, seconds};
+pub use arch::{AUDIT_ARCH, CALLS, alarm, exit, option, seconds};
 
 /// All that the parent knows, in one place, so that one register reaches it
 /// with short offsets. No child has it. It begins a page, above
@@ -66,19 +67,29 @@ pub struct State {
     /// pass the cage: random, and in no memory or register of a child.
     token: usize,
     /// Where the server listens, or was told to.
-    pub listener: Slot,
+    pub listener: Address,
     /// Clients that there are.
     pub count: AtomicU32,
     /// When the last recurring error was logged ([`seconds`]).
     pub logged: Cell<u32>,
     /// Whether the clients are being ended.
     pub ended: AtomicBool,
-    /// An empty set of signals, a value of 0.
-    zero: u64,
+    /// How a client ended, for a message.
+    pub status: Cell<u32>,
+    /// The socket of the client to be served next; 0 while there is none,
+    /// negative once none will come.
+    pub client: Cell<i32>,
+    /// The address that a message names: where the server listens, and later
+    /// whoever came last.
+    named: Cell<*const Address>,
+    /// The length of an address: the room there is, then what it was.
+    len: Cell<u32>,
     /// The clients.
     pub slots: [Slot; SLOTS],
+    /// An empty set of signals.
+    none: u64,
     /// The cage's filter, which has the token in it.
-    filter: [Instruction; crate::cage::LEN],
+    pub filter: [Instruction; crate::cage::LEN],
     /// The parent's stack, down from the end: the kernel's has whatever limit
     /// was inherited, and a signal frame alone may take 11 KiB.
     stack: UnsafeCell<[u8; 8 * 4096]>,
@@ -88,6 +99,12 @@ impl State {
     /// The lower half of the token, which is what the filter looks at.
     pub fn token(&self) -> u32 {
         self.token as u32
+    }
+
+    /// The address for a message.
+    pub fn named(&self) -> &SocketAddress {
+        // SAFETY: an address in the state.
+        unsafe { (*self.named.get()).get() }
     }
 }
 
@@ -119,21 +136,29 @@ impl Instruction {
 pub struct Slot {
     /// Written by the kernel, at fork, and by the signal handler.
     pub pid: AtomicI32,
-    address: UnsafeCell<SocketAddress>,
+    pub address: Address,
 }
 
-impl Slot {
-    /// The address.
-    pub fn address(&self) -> &SocketAddress {
-        // SAFETY: only the main program changes an address, and only in calls
-        // of this file, over which it keeps no reference.
-        unsafe { &*self.address.get() }
+/// An address that the kernel may write.
+#[repr(transparent)]
+pub struct Address(UnsafeCell<SocketAddress>);
+
+impl Address {
+    const fn new() -> Self {
+        Self(UnsafeCell::new(SocketAddress::every(0, 0)))
     }
 
-    /// Changes the family of the address.
+    /// What it is now.
+    pub fn get(&self) -> &SocketAddress {
+        // SAFETY: only the main program changes an address, and only in calls
+        // of this file, over which it keeps no reference.
+        unsafe { &*self.0.get() }
+    }
+
+    /// Changes the family.
     pub fn set_family(&self, family: u16) {
         // SAFETY: as above.
-        unsafe { (*self.address.get()).set_family(family) }
+        unsafe { (*self.0.get()).set_family(family) }
     }
 }
 
@@ -144,12 +169,16 @@ const STACK: usize = size_of::<State>() - 64;
 static mut STATE: State = State {
     config: Config::new(),
     token: 0,
-    listener: Slot::free(),
+    listener: Address::new(),
     count: AtomicU32::new(0),
     logged: Cell::new(0),
     ended: AtomicBool::new(false),
-    zero: 0,
+    status: Cell::new(0),
+    client: Cell::new(0),
+    named: Cell::new(null()),
+    len: Cell::new(0),
     slots: [const { Slot::free() }; SLOTS],
+    none: 0,
     filter: [const { Instruction::new() }; crate::cage::LEN],
     stack: UnsafeCell::new([0; 8 * 4096]),
 };
@@ -158,7 +187,7 @@ impl Slot {
     const fn free() -> Self {
         Self {
             pid: AtomicI32::new(0),
-            address: UnsafeCell::new(SocketAddress::every(0, 0)),
+            address: Address::new(),
         }
     }
 }
@@ -170,7 +199,7 @@ impl Slot {
 fn opaque<T>(mut pointer: *mut T) -> *mut T {
     // SAFETY: no instruction at all.
     unsafe {
-        core::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags))
+        core::arch::asm!("/* {0} */", inout(reg) pointer, options(nomem, nostack, preserves_flags))
     };
     pointer
 }
@@ -181,11 +210,32 @@ pub fn state() -> &'static State {
     unsafe { &*opaque(&raw mut STATE) }
 }
 
-/// Room for the filter.
+/// The first slot that `is` what is looked for. The first free one is always
+/// taken, so none is used behind the limit.
 #[inline(always)]
-pub fn instructions(state: &State) -> &[Instruction; crate::cage::LEN] {
+pub fn find(state: &State, mut is: impl FnMut(&Slot) -> bool) -> Option<&Slot> {
+    let mut slot = opaque(state.slots.as_ptr().cast_mut());
+    let mut left = state.config.clients();
+    loop {
+        // SAFETY: there are as many slots as clients may be asked for.
+        unsafe {
+            if is(&*slot) {
+                return Some(&*slot);
+            }
+            slot = slot.add(1);
+        }
+        left -= 1;
+        if left == 0 {
+            return None;
+        }
+    }
+}
+
+/// `value`; the compiler is kept from knowing where it is, and what.
+#[inline(always)]
+pub fn hide<T>(value: &T) -> &T {
     // SAFETY: the pointer is what it was.
-    unsafe { &*opaque((&raw const state.filter).cast_mut()) }
+    unsafe { &*opaque((&raw const *value).cast_mut()) }
 }
 
 /// The stack of a child, with the client's buffer at its top, so that a short
@@ -236,8 +286,8 @@ fn to<T: ?Sized>(value: &mut T) -> Arg {
 
 /// For the kernel to write, while nobody has a reference to it.
 #[inline(always)]
-fn cell<T>(value: &UnsafeCell<T>) -> Arg {
-    MaybeUninit::new(value.get().cast_const().cast())
+fn cell<T>(value: &T) -> Arg {
+    MaybeUninit::new((&raw const *value).cast())
 }
 
 /// The numbers of the calls, which on 32 bits have other names where a first
@@ -341,9 +391,10 @@ extern "C" fn start(stack: *const usize) -> ! {
     // has the state yet.
     unsafe {
         let mut args = Args(stack.add(2).cast());
+        (*state).named.set(&raw const (*state).listener);
         let stop = args::parse(
             &mut (*state).config,
-            (*state).listener.address.get_mut(),
+            (*state).listener.0.get_mut(),
             &mut args,
         );
         // Where nothing stops the server all arguments are read, and envp is next.
@@ -390,7 +441,7 @@ extern "C" fn handle(signal: i32, _: *const (), frame: *const State) {
 /// A child process that serves `socket`; its pid is in `slot` before any
 /// signal of it can arrive (`CLONE_PARENT_SETTID`, clone(2)).
 #[inline(always)]
-pub fn fork(state: &State, slot: &Slot, socket: u32) -> i32 {
+pub fn fork(state: &State, slot: &Slot) -> i32 {
     let flags = libc::CLONE_PARENT_SETTID | SIGCHLD;
     let (idle, lifetime) = (state.config.idle(), state.config.lifetime());
     #[cfg(not(target_arch = "x86_64"))]
@@ -402,7 +453,7 @@ pub fn fork(state: &State, slot: &Slot, socket: u32) -> i32 {
             state,
             flags as u32,
             slot.pid.as_ptr(),
-            socket,
+            state.client.get() as u32,
             idle,
             lifetime,
         )
@@ -525,7 +576,15 @@ pub fn stdio() {
 
 /// socket(2)
 #[inline(always)]
-pub fn socket(family: u16) -> i32 {
+pub fn socket(family: u16) {
+    let kind = arg(libc::SOCK_STREAM as u32);
+    // SAFETY: touches no memory.
+    need!(SOCKET, SYS_socket, arg(family), kind, arg(0u32));
+}
+
+/// socket(2), which may fail.
+#[inline(always)]
+pub fn try_socket(family: u16) -> i32 {
     // SAFETY: touches no memory.
     call!(
         SYS_socket,
@@ -535,57 +594,51 @@ pub fn socket(family: u16) -> i32 {
     )
 }
 
+/// Says how much room there is for an address. Each time: the kernel writes how
+/// long it was, and a local one may be longer.
+#[inline(always)]
+fn room(state: &State) -> Arg {
+    state.len.set(LEN);
+    cell(&state.len)
+}
+
 /// The length of a socket address.
 const LEN: u32 = size_of::<SocketAddress>() as u32;
 
 /// bind(2)
 #[inline(always)]
-pub fn bind(slot: &Slot) {
+pub fn bind(address: &Address) {
     // SAFETY: reads that many bytes.
-    need!(
-        BIND,
-        SYS_bind,
-        arg(LISTENER),
-        from(slot.address()),
-        arg(LEN)
-    );
+    need!(BIND, SYS_bind, arg(LISTENER), from(address), arg(LEN));
 }
 
 /// getsockname(2)
 #[inline(always)]
-pub fn own_name(slot: &Slot) {
+pub fn own_name(state: &State, address: &Address) {
     // SAFETY: writes no more than that many bytes.
     need!(
         GETSOCKNAME,
         SYS_getsockname,
         arg(LISTENER),
-        cell(&slot.address),
-        to(&mut { LEN })
+        cell(&address.0),
+        room(state)
     );
 }
 
 /// getpeername(2) of standard input.
 #[inline(always)]
-pub fn peer_name(slot: &Slot) {
+pub fn peer_name(state: &State, address: &Address) {
+    state.named.set(address);
     // SAFETY: writes no more than that many bytes.
-    call!(
-        SYS_getpeername,
-        arg(0u32),
-        cell(&slot.address),
-        to(&mut { LEN })
-    );
+    call!(SYS_getpeername, arg(0u32), cell(&address.0), room(state));
 }
 
 /// accept(2)
 #[inline(always)]
-pub fn accept(slot: &Slot) -> i32 {
+pub fn accept(state: &State, address: &Address) -> i32 {
+    state.named.set(address);
     // SAFETY: writes no more than that many bytes.
-    call!(
-        SYS_accept,
-        arg(LISTENER),
-        cell(&slot.address),
-        to(&mut { LEN })
-    )
+    call!(SYS_accept, arg(LISTENER), cell(&address.0), room(state))
 }
 
 /// listen(2)
@@ -593,22 +646,6 @@ pub fn accept(slot: &Slot) -> i32 {
 pub fn listen(backlog: u32) {
     // SAFETY: touches no memory.
     need!(LISTEN, SYS_listen, arg(LISTENER), arg(backlog));
-}
-
-/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
-/// reads, a `struct timeval` whose first part it takes for a number.
-#[inline(never)]
-pub fn option(fd: u32, level: u32, name: u32, value: u32) -> i32 {
-    let value = [value as usize, 0];
-    // SAFETY: reads no more than the value.
-    call!(
-        SYS_setsockopt,
-        arg(fd),
-        arg(level),
-        arg(name),
-        from(&value),
-        arg(size_of_val(&value) as u32)
-    )
 }
 
 /// No supplementary groups (setgroups(2)).
@@ -652,18 +689,16 @@ pub fn transfer(fd: u32, step: Step<'_>) -> isize {
 
 /// wait4(2), without waiting.
 #[inline(always)]
-pub fn wait() -> Option<(i32, u32)> {
-    let mut status = MaybeUninit::uninit();
+pub fn wait(state: &State) -> Option<i32> {
     // SAFETY: writes the status.
     let pid = call!(
         SYS_wait4,
         arg(u64::MAX),
-        to(&mut status),
+        cell(&state.status),
         arg(libc::WNOHANG as u32),
         arg(0u32)
     );
-    // SAFETY: written, if there is such a child.
-    (pid > 0).then(|| (pid, unsafe { status.assume_init() }))
+    (pid > 0).then_some(pid)
 }
 
 /// The kernel's `struct sigaction` (not the C library's).
@@ -683,14 +718,10 @@ const SET: u32 = 8;
 /// back (sigaction(2)).
 #[inline(always)]
 pub fn actions() {
-    // A static: a constant is copied to the stack.
-    static SIGNALS: [u8; 5] = [
-        libc::SIGPIPE as u8,
-        libc::SIGTERM as u8,
-        libc::SIGINT as u8,
-        libc::SIGALRM as u8,
-        SIGCHLD as u8,
-    ];
+    // Five bits each, the lowest first.
+    let mut signals = (((SIGCHLD << 5 | libc::SIGALRM) << 5 | libc::SIGINT) << 5 | libc::SIGTERM)
+        << 5
+        | libc::SIGPIPE;
     const SA_RESTORER: usize = 0x0400_0000;
     #[cfg(not(target_arch = "riscv64"))]
     let handler = handle as *const ();
@@ -703,35 +734,35 @@ pub fn actions() {
         restorer: arch::restorer,
         mask: [!0; 2],
     };
-    for signal in &SIGNALS {
+    while signals != 0 {
         // SAFETY: `handle` is a signal handler: it touches nothing but cells.
         need!(
             SIGACTION,
             SYS_rt_sigaction,
-            arg(*signal),
+            arg(signals as u32 & 31),
             from(&action),
             arg(0u32),
             arg(SET),
             ANY
         );
         action.handler = handler.addr();
+        signals >>= 5;
     }
 }
 
 /// Sets of signals to hold back: bit 0 is signal 1, the top bit is all the rest.
-pub const NONE: i32 = 0;
-pub const CHILDREN: i32 = 1 << (SIGCHLD - 1);
-pub const ALL: i32 = -1;
+pub const NONE: i64 = 0;
+pub const CHILDREN: i64 = 1 << (SIGCHLD - 1);
+pub const ALL: i64 = -1;
 
 /// Holds back `signals`, and no others (sigprocmask(2)).
 #[inline(never)]
-pub fn hold(signals: i32) {
-    let set = i64::from(signals);
+pub fn hold(signals: i64) {
     // SAFETY: reads the set.
     call!(
         SYS_rt_sigprocmask,
         arg(libc::SIG_SETMASK as u32),
-        from(&set),
+        from(&signals),
         arg(0u32),
         arg(SET)
     );
@@ -741,7 +772,7 @@ pub fn hold(signals: i32) {
 #[inline(always)]
 pub fn suspend(state: &State) {
     // SAFETY: reads the set.
-    call!(SYS_rt_sigsuspend, from(&state.zero), arg(SET));
+    call!(SYS_rt_sigsuspend, from(&state.none), arg(SET));
 }
 
 /// Sleeps that long, or until a signal.
@@ -794,15 +825,6 @@ pub fn filter(program: &[Instruction]) -> i32 {
         arg(libc::SECCOMP_MODE_FILTER),
         from(&program)
     )
-}
-
-/// exit_group(2)
-#[inline(never)]
-pub fn exit(code: u32) -> ! {
-    loop {
-        // SAFETY: does not return.
-        call!(SYS_exit_group, arg(code));
-    }
 }
 
 #[cfg(not(test))]

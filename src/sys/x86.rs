@@ -14,7 +14,7 @@ use core::mem::MaybeUninit;
 /// `AUDIT_ARCH_I386`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0x4000_0003;
 
-pub use super::generic::{CALLS, alarm, need, poll, seconds};
+pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
 /// auxiliary vector) to `start`, which runs on the stack at the end of the state.

@@ -106,7 +106,7 @@ pub unsafe fn clone(
              state = in(reg) state, lifetime = in(reg) lifetime,
              inlateout("rax") libc::SYS_clone as usize => result,
              in("rdi") flags as usize, in("rsi") super::client(), in("rdx") pid,
-             in("r8") socket as usize, in("r9") idle as usize,
+             in("r8") socket, in("r9") idle,
              out("r10") _, out("rcx") _, out("r11") _);
     }
     result as i32
@@ -176,6 +176,21 @@ pub fn seconds() -> u32 {
             super::ANY,
         ) as u32
     }
+}
+
+/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
+/// reads, a `struct timeval` whose first part it takes for a number. Pushed in
+/// place, which is half of what the compiler makes of it.
+#[unsafe(naked)]
+pub extern "C" fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
+    naked_asm!("push 0", "push rcx", "mov r10, rsp", "push 16", "pop r8", "push {}", "pop rax",
+               "syscall", "pop rcx", "pop rcx", "ret", const libc::SYS_setsockopt)
+}
+
+/// exit_group(2)
+#[unsafe(naked)]
+pub extern "C" fn exit(code: u32) -> ! {
+    naked_asm!("mov eax, {}", "syscall", const libc::SYS_exit_group)
 }
 
 /// Where the program's file begins in memory (`page.ld`).
