@@ -7,6 +7,8 @@
 //! socat, ncat).
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
@@ -21,11 +23,19 @@ const FIRST: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
 fn empty_root() -> Scratch {
     let root = Scratch::new();
     fs::create_dir_all(root.path("usr/bin")).unwrap();
-    fs::copy(binary(), root.path("rot13d")).unwrap();
+    copy(binary(), &root.path("rot13d"));
     if let Some(emulator) = runner().first() {
-        fs::copy(tool(emulator), root.path("usr/bin").join(emulator)).unwrap();
+        copy(&tool(emulator), &root.path("usr/bin").join(emulator));
     }
     root
+}
+
+/// By another process: a file that this one writes is open for writing in all
+/// that its other threads start meanwhile, and cannot be executed.
+#[track_caller]
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").args([from, to]).status();
+    assert!(status.is_ok_and(|status| status.success()));
 }
 
 /// PID 1 in its own process namespace, all alone under `root`.

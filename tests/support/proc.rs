@@ -14,6 +14,7 @@ pub struct Stat {
     pub state: char,
     pub parent: i32,
     pub session: i32,
+    pub threads: i32,
     /// User and system time together.
     pub cpu: Duration,
 }
@@ -31,6 +32,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
         state: fields[0].chars().next()?,
         parent: number(1),
         session: number(3),
+        threads: number(17),
         cpu: Duration::from_millis(ticks * 1000 / ticks_per_second),
     })
 }
@@ -49,8 +51,10 @@ pub fn children(pid: i32) -> Vec<i32> {
     select(|stat| stat.parent == pid)
 }
 
+/// Those of them that have ended. (Of an emulator's the last thread may still be
+/// about to: till then there is nothing to be waited for.)
 pub fn zombies(pid: i32) -> Vec<i32> {
-    select(|stat| stat.parent == pid && stat.state == 'Z')
+    select(|stat| stat.parent == pid && stat.state == 'Z' && stat.threads <= 1)
 }
 
 /// The processes of a session, zombies left out.
