@@ -18,25 +18,12 @@ fn main() {
     println!("cargo:rerun-if-env-changed=ROT13D_TWIN");
 
     // For a board the toolchain's own linker is called as such (see
-    // `.cargo/config.toml`); for the host it hangs behind the C compiler.
+    // `.cargo/boards.toml`); for the host it hangs behind the C compiler.
     let bare = variable("RUSTC_LINKER").ends_with("lld");
-    // What page.ld writes into the ELF header (elf(5)).
-    let (machine, flags) = match variable("CARGO_CFG_TARGET_ARCH").as_str() {
-        "x86_64" => (62, 0),
-        "aarch64" => (183, 0),
-        "riscv64" => (243, 5),
-        "arm" => (40, 0x0500_0400),
-        "x86" => (3, 0),
-        other => panic!("src/sys has no file for {other}"),
-    };
-    let machine = format!("--defsym=e_machine={machine}");
-    let flags = format!("--defsym=e_flags={flags}");
     let mut arguments = vec![
         "--build-id=none",
         "--no-dynamic-linker",
         "--no-relax",
-        &machine,
-        &flags,
         &included,
         &script,
     ];

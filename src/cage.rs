@@ -20,7 +20,7 @@ const FREE: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_write,
     #[cfg(not(target_arch = "x86"))]
-    libc::SYS_accept,
+    sys::nr::SYS_accept,
     libc::SYS_close,
     libc::SYS_wait4,
     libc::SYS_rt_sigreturn,

@@ -39,17 +39,24 @@ fn calls_are_those_of_the_list() {
     );
 }
 
-/// A list with nothing of a call but its name, by which the later architectures
-/// have it.
+/// A list with nothing of a call but its name.
 fn names_alone(list: &str) -> String {
     let short = |line: &str| match name(line.trim()) {
         "" => format!("{line}\n"),
-        "alarm" => "    setitimer\n".to_owned(),
-        "open" => "    openat\n".to_owned(),
-        "poll" => "    ppoll\n".to_owned(),
-        name => format!("    {name}\n"),
+        name => format!("    {}\n", on_x86_64(name)),
     };
     list.lines().map(short).collect()
+}
+
+/// What x86_64 has in place of a call of a later architecture.
+fn on_x86_64(name: &str) -> &str {
+    match name {
+        "accept4" => "accept",
+        "openat" => "open",
+        "ppoll" => "poll",
+        "setitimer" => "alarm",
+        name => name,
+    }
 }
 
 /// Where `old` and `new` differ, with what is the same before and after.
@@ -193,12 +200,12 @@ impl Session {
             start.split_off(at.expect("as every session goes"))
         };
         let end = split("--- SIGTERM");
-        let mut parent = split("accept(");
+        let mut parent = split("accept");
         start.retain(|line| !matches!(name(line), "" | "execve"));
         if !runner().is_empty() {
             // It says that there is no seccomp, and looks after a clone whether
             // the child has ended already (see src/sys/generic.rs).
-            take_out(&mut start, "prctl", &["ppoll", "write"]);
+            take_out(&mut start, "prctl", &["poll", "write"]);
             take_out(&mut parent, "clone", &["kill"]);
         }
         Session {
@@ -270,7 +277,7 @@ fn calls(lines: &[String]) -> Vec<String> {
 }
 
 fn names(calls: &[String]) -> Vec<&str> {
-    calls.iter().map(|call| name(call)).collect()
+    calls.iter().map(|call| on_x86_64(name(call))).collect()
 }
 
 /// A line of strace without what differs from one run to the next (addresses,

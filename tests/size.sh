@@ -14,7 +14,7 @@ echo "$file: $size bytes of $most"
 echo
 readelf -lW "$file" | sed -n '/Program Headers/,/GNU_STACK/p'
 echo
-ROT13D_TWIN=1 cargo rustc --release --quiet --bin rot13d ${target:+--target "$target"} --target-dir target/twin -- -C strip=none
+ROT13D_TWIN=1 cargo rustc --release --quiet --bin rot13d ${target:+--target "$target" --config .cargo/boards.toml} --target-dir target/twin -- -C strip=none
 readelf -SW "$twin" | grep -E ' (\.text|\.bss) '
 echo
 echo "The biggest functions and constants (bytes, name):"

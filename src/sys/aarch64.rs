@@ -11,6 +11,9 @@ use core::mem::offset_of;
 /// `AUDIT_ARCH_AARCH64`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 
+/// `e_flags` of the file: none.
+pub const ELF_FLAGS: u32 = 0;
+
 pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
@@ -104,4 +107,19 @@ pub fn image() -> usize {
     // SAFETY: takes an address, touches nothing.
     unsafe { asm!("adrp {}, {}", out(reg) first, sym _start, options(pure, nomem, nostack)) };
     first
+}
+
+/// What the compiler calls to add to a number, by this name, since later
+/// processors have an instruction for it.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn __aarch64_ldadd4_relax() {
+    naked_asm!(
+        "2: ldxr w2, [x1]",
+        "add w3, w2, w0",
+        "stxr w4, w3, [x1]",
+        "cbnz w4, 2b",
+        "mov w0, w2",
+        "ret"
+    )
 }

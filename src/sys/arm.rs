@@ -12,6 +12,9 @@ use core::mem::offset_of;
 /// `AUDIT_ARCH_ARM`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0x4000_0028;
 
+/// `e_flags` of the file: EABI of version 5, floating point in registers.
+pub const ELF_FLAGS: u32 = 0x0500_0400;
+
 pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the

@@ -76,7 +76,14 @@ pub fn seconds() -> u32 {
 /// reads, a `struct timeval` whose first part it takes for a number.
 #[inline(never)]
 pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
-    let value = [value, 0];
+    let mut value = [value, 0];
+    // A number is read from the first four bytes, a time from all eight.
+    if cfg!(target_endian = "big")
+        && name != libc::SO_SNDTIMEO as u32
+        && name != libc::SO_RCVTIMEO as u32
+    {
+        value[0] <<= 32;
+    }
     // SAFETY: reads no more than the value.
     unsafe {
         arch::call(
@@ -126,11 +133,15 @@ pub const FORKING: i32 = i32::MAX;
 /// emulation of it for one program writes it in the child only (7.2).
 #[inline(always)]
 pub fn note(state: &State, slot: &Slot, pid: i32) {
-    if pid < 0 || slot.pid.load(Relaxed) != FORKING {
+    if pid < 0 {
+        return slot.pid.store(0, Relaxed);
+    }
+    if slot.pid.load(Relaxed) != FORKING {
         return;
     }
     slot.pid.store(pid, Relaxed);
-    // It may have ended, and been reaped, before its slot could be found.
+    // It may have ended, and been reaped, before its slot could be found: then
+    // nobody else touches that now.
     // SAFETY: looks whether there is such a process. No emulator has seccomp,
     // which would ask for the token.
     let exists = unsafe {
@@ -143,7 +154,8 @@ pub fn note(state: &State, slot: &Slot, pid: i32) {
             ANY,
         )
     };
-    if exists < 0 && slot.pid.swap(0, Relaxed) == pid {
+    if exists < 0 && slot.pid.load(Relaxed) == pid {
+        slot.pid.store(0, Relaxed);
         state.count.fetch_sub(1, Relaxed);
     }
 }

@@ -22,7 +22,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::ptr::null;
-#[cfg(not(target_arch = "x86"))]
+#[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use core::ptr::null_mut;
 #[cfg(not(target_arch = "x86_64"))]
 use core::sync::atomic::Ordering::Relaxed;
@@ -32,26 +32,28 @@ use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::args::{self, Config};
 use rot13d_pure::fmt::id;
 use rot13d_pure::line::Step;
-#[cfg(not(target_arch = "x86"))]
+#[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use rustix::mm::{Advice, madvise};
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arm.rs")]
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
+#[cfg_attr(target_arch = "s390x", path = "s390x.rs")]
 #[cfg_attr(target_arch = "x86", path = "x86.rs")]
 mod arch;
 #[cfg(not(target_arch = "x86_64"))]
 mod generic;
 
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "arm",
-    target_arch = "riscv64",
-    target_arch = "x86"
-)))]
-compile_error!("src/sys has no file for this architecture");
+// What page.ld writes into the ELF header (elf(5)).
+core::arch::global_asm!(
+    ".globl e_machine", ".set e_machine, {machine}",
+    ".globl e_data", ".set e_data, {data}",
+    ".globl e_flags", ".set e_flags, {flags}",
+    machine = const AUDIT_ARCH & 0xffff,
+    data = const if cfg!(target_endian = "big") { 2 } else { 1 },
+    flags = const arch::ELF_FLAGS,
+);
 
 pub use arch::{AUDIT_ARCH, CALLS, alarm, exit, option, seconds};
 
@@ -300,8 +302,8 @@ pub mod nr {
         SYS_fstat64 as SYS_fstat, SYS_setgroups32 as SYS_setgroups,
         SYS_setresgid32 as SYS_setresgid, SYS_setresuid32 as SYS_setresuid,
     };
-    /// x86 alone has no number of its own for it: see there.
-    #[cfg(target_arch = "x86")]
+    /// Those without a number for it: see there.
+    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     pub const SYS_accept: c_long = SYS_accept4;
 }
 
@@ -477,13 +479,13 @@ pub fn keep_memory_from_children(state: &State) {
     let start = &raw const *state;
     let len = start.addr().wrapping_neg() - 4096;
     // SAFETY: advice for the time of a fork, which changes nothing here.
-    #[cfg(not(target_arch = "x86"))]
+    #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
     unsafe {
         let _ = madvise(start.cast_mut().cast(), len, Advice::LinuxDontFork);
         let _ = madvise(null_mut(), arch::image(), Advice::LinuxDontFork);
     }
-    // rustix calls through the vDSO there, which doubles the program.
-    #[cfg(target_arch = "x86")]
+    // There rustix calls through the vDSO, which doubles the program, or a libc.
+    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     for (start, len) in [(start, len), (core::ptr::null(), arch::image())] {
         // SAFETY: as above.
         call!(
@@ -785,8 +787,12 @@ pub fn sleep(milliseconds: u32) {
 /// Writes to `fd` if it takes a message now.
 #[inline(always)]
 pub fn send(fd: u32, text: &[MaybeUninit<u8>]) {
-    let mut poll = [fd, libc::POLLOUT as u32];
-    // SAFETY: one `struct pollfd`.
+    let mut poll = libc::pollfd {
+        fd: fd as i32,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one of them.
     if unsafe { arch::poll(to(&mut poll), 1, 0) } > 0 {
         // SAFETY: reads the text, which is no longer uninitialised.
         call!(SYS_write, arg(fd), from(text), arg(text.len() as u64));

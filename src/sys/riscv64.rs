@@ -12,6 +12,9 @@ use core::mem::offset_of;
 /// `AUDIT_ARCH_RISCV64`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0xc000_00f3;
 
+/// `e_flags` of the file: compressed instructions, doubles in registers.
+pub const ELF_FLAGS: u32 = 5;
+
 pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the

@@ -14,6 +14,9 @@ use core::mem::MaybeUninit;
 /// `AUDIT_ARCH_I386`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0x4000_0003;
 
+/// `e_flags` of the file: none.
+pub const ELF_FLAGS: u32 = 0;
+
 pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the

@@ -12,6 +12,9 @@ use core::mem::offset_of;
 /// `AUDIT_ARCH_X86_64`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
 
+/// `e_flags` of the file: none.
+pub const ELF_FLAGS: u32 = 0;
+
 /// The calls behind [`poll`], [`alarm`] and [`seconds`].
 pub const CALLS: [libc::c_long; 3] = [libc::SYS_poll, libc::SYS_alarm, libc::SYS_time];
 

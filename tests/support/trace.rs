@@ -41,7 +41,7 @@ pub fn by_process_in_emulator(trace: &[String]) -> BTreeMap<i32, Vec<String>> {
                 lines.push(call.to_owned());
             } else if line.starts_with("--- SIG") {
                 // If it interrupts accept, that is begun anew and shown twice.
-                lines.pop_if(|last| name(last) == "accept");
+                lines.pop_if(|last| name(last).starts_with("accept"));
                 lines.push(line.to_owned());
             }
         }
