@@ -1,5 +1,5 @@
 //! `rot13d`: a TCP server, one process per connection, that sends each
-//! client's lines back in ROT13. No libc, no heap, less than six kilobytes.
+//! client's lines back in ROT13. No libc, no heap, 4.4 kilobytes.
 //!
 //! The parent listens, accepts and forks ([`server`]), knows its clients
 //! ([`clients`]), reaps them and ends in order ([`signals`]), and says so
