@@ -113,7 +113,10 @@ impl State {
 /// An instruction of the filter: the kernel's `struct sock_filter`.
 #[repr(C)]
 pub struct Instruction {
+    #[cfg(target_endian = "big")]
+    _operation_high: Cell<u8>,
     pub operation: Cell<u8>,
+    #[cfg(target_endian = "little")]
     _operation_high: Cell<u8>,
     /// How many to skip where a comparison holds.
     pub skip: Cell<u8>,

@@ -53,7 +53,7 @@ pub unsafe fn call(nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> isize {
 }
 
 /// A system call that must succeed: else the server ends, with text `id`, which
-/// is the number of the call: [`super::need`] sees to that. A function does what
+/// is the number of the call: the macro `need` sees to that. A function does what
 /// a call and the check of its result would at each place, for 7 bytes less.
 ///
 /// # Safety
