@@ -36,7 +36,7 @@ impl SocketAddress {
         self.family
     }
 
-    /// every of another family
+    /// Changes the family alone.
     pub fn set_family(&mut self, family: u16) {
         self.family = family;
     }

@@ -29,8 +29,9 @@ use sys::State;
 /// The descriptor of the listener, always: 0 to 2 are taken before it is opened.
 pub const LISTENER: u32 = 3;
 
-/// From the parsed command line (`stop`: see [`rot13d_pure::args::parse`]) to the accept loop. No signal is handled in between:
-/// a server that is told to end while it starts ends as soon as it serves.
+/// From the parsed command line (`stop`: see [`rot13d_pure::args::parse`]) to the
+/// accept loop. No signal is handled in between: a server that is told to end
+/// while it starts ends as soon as it serves.
 #[inline(always)]
 fn serve(state: &State, stop: u8) -> ! {
     if stop != 0 {

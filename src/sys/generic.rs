@@ -2,7 +2,7 @@
 //! table, four functions that the compiler calls, and the help that an
 //! emulator needs.
 
-use super::{ANY, Arg, Slot, State, arch, arg, from, to};
+use super::{Arg, Slot, State, arch, arg, from, to};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// The calls behind [`poll`], [`alarm`] and [`seconds`]: poll(2), alarm(2) and
@@ -19,19 +19,10 @@ pub const CALLS: [libc::c_long; 3] = [
 ///
 /// `descriptors` is as many of them.
 #[inline(always)]
-pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> isize {
+pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> i32 {
     let mut time = [0, milliseconds as usize * 1_000_000];
     // SAFETY: the caller's; of the time it writes what is left.
-    unsafe {
-        arch::call(
-            libc::SYS_ppoll as u32,
-            descriptors,
-            arg(count),
-            to(&mut time),
-            arg(0u32),
-            ANY,
-        )
-    }
+    call!(SYS_ppoll, descriptors, arg(count), to(&mut time), arg(0u32))
 }
 
 /// alarm(2), by setitimer(2).
@@ -41,16 +32,7 @@ pub fn alarm(seconds: u32) {
     let timer = [0, 0, seconds as usize, 0];
     let which = arg(libc::ITIMER_REAL as u32);
     // SAFETY: reads the timer, writes nothing.
-    unsafe {
-        arch::call(
-            libc::SYS_setitimer as u32,
-            which,
-            from(&timer),
-            arg(0u32),
-            ANY,
-            ANY,
-        )
-    };
+    call!(SYS_setitimer, which, from(&timer), arg(0u32));
 }
 
 /// Seconds since some point (clock_gettime(2)).
@@ -59,16 +41,7 @@ pub fn seconds() -> u32 {
     let mut time = [0usize; 2];
     let clock = arg(libc::CLOCK_MONOTONIC as u32);
     // SAFETY: writes the time.
-    unsafe {
-        arch::call(
-            libc::SYS_clock_gettime as u32,
-            clock,
-            to(&mut time),
-            ANY,
-            ANY,
-            ANY,
-        )
-    };
+    call!(SYS_clock_gettime, clock, to(&mut time));
     time[0] as u32
 }
 
@@ -85,16 +58,14 @@ pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
         value[0] <<= 32;
     }
     // SAFETY: reads no more than the value.
-    unsafe {
-        arch::call(
-            libc::SYS_setsockopt as u32,
-            arg(fd),
-            arg(level),
-            arg(name),
-            from(&value),
-            arg(size_of_val(&value) as u32),
-        ) as i32
-    }
+    call!(
+        SYS_setsockopt,
+        arg(fd),
+        arg(level),
+        arg(name),
+        from(&value),
+        arg(size_of_val(&value) as u32)
+    )
 }
 
 /// exit_group(2)
@@ -102,7 +73,7 @@ pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
 pub fn exit(code: u32) -> ! {
     loop {
         // SAFETY: does not return.
-        unsafe { arch::call(libc::SYS_exit_group as u32, arg(code), ANY, ANY, ANY, ANY) };
+        call!(SYS_exit_group, arg(code));
     }
 }
 
@@ -144,16 +115,7 @@ pub fn note(state: &State, slot: &Slot, pid: i32) {
     // nobody else touches that now.
     // SAFETY: looks whether there is such a process. No emulator has seccomp,
     // which would ask for the token.
-    let exists = unsafe {
-        arch::call(
-            libc::SYS_kill as u32,
-            arg(pid as u32),
-            arg(0u32),
-            ANY,
-            ANY,
-            ANY,
-        )
-    };
+    let exists = call!(SYS_kill, arg(pid as u32), arg(0u32));
     if exists < 0 && slot.pid.load(Relaxed) == pid {
         slot.pid.store(0, Relaxed);
         state.count.fetch_sub(1, Relaxed);

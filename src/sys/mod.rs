@@ -35,6 +35,48 @@ use rot13d_pure::line::Step;
 #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use rustix::mm::{Advice, madvise};
 
+/// Any system call, by its name and the arguments that it has.
+macro_rules! call {
+    ($nr:ident) => {
+        call!($nr, $crate::sys::ANY)
+    };
+    ($nr:ident, $a:expr) => {
+        call!($nr, $a, $crate::sys::ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr) => {
+        call!($nr, $a, $b, $crate::sys::ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr) => {
+        call!($nr, $a, $b, $c, $crate::sys::ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        call!($nr, $a, $b, $c, $d, $crate::sys::ANY)
+    };
+    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
+        unsafe { $crate::sys::arch::call($crate::sys::nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
+    };
+}
+
+/// A call that must succeed: else the server ends, with text `id`.
+macro_rules! need {
+    ($id:ident, $nr:ident, $a:expr) => {
+        need!($id, $nr, $a, $crate::sys::ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr) => {
+        need!($id, $nr, $a, $b, $crate::sys::ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr) => {
+        need!($id, $nr, $a, $b, $c, $crate::sys::ANY, $crate::sys::ANY)
+    };
+    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {{
+        const ID: u8 = id::$id;
+        const { assert!(cfg!(not(target_arch = "x86_64")) || ID as c_long == $crate::sys::nr::$nr) }
+        unsafe {
+            $crate::sys::arch::need(ID, $crate::sys::nr::$nr as u32, $a, $b, $c, $d, $e) as i32
+        }
+    }};
+}
+
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arm.rs")]
@@ -289,10 +331,10 @@ fn to<T: ?Sized>(value: &mut T) -> Arg {
     MaybeUninit::new((&raw mut *value).cast_const().cast())
 }
 
-/// For the kernel to write, while nobody has a reference to it.
+/// For the kernel to write: what is in a cell, to which nobody has a reference.
 #[inline(always)]
-fn cell<T>(value: &T) -> Arg {
-    MaybeUninit::new((&raw const *value).cast())
+fn cell<T>(value: *mut T) -> Arg {
+    MaybeUninit::new(value.cast_const().cast())
 }
 
 /// The numbers of the calls, which on 32 bits have other names where a first
@@ -308,45 +350,6 @@ pub mod nr {
     /// Those without a number for it: see there.
     #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     pub const SYS_accept: c_long = SYS_accept4;
-}
-
-macro_rules! call {
-    ($nr:ident) => {
-        call!($nr, ANY)
-    };
-    ($nr:ident, $a:expr) => {
-        call!($nr, $a, ANY)
-    };
-    ($nr:ident, $a:expr, $b:expr) => {
-        call!($nr, $a, $b, ANY)
-    };
-    ($nr:ident, $a:expr, $b:expr, $c:expr) => {
-        call!($nr, $a, $b, $c, ANY)
-    };
-    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
-        call!($nr, $a, $b, $c, $d, ANY)
-    };
-    ($nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
-        unsafe { arch::call(nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
-    };
-}
-
-/// A call that must succeed: else the server ends, with text `id`.
-macro_rules! need {
-    ($id:ident, $nr:ident, $a:expr) => {
-        need!($id, $nr, $a, ANY)
-    };
-    ($id:ident, $nr:ident, $a:expr, $b:expr) => {
-        need!($id, $nr, $a, $b, ANY)
-    };
-    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr) => {
-        need!($id, $nr, $a, $b, $c, ANY, ANY)
-    };
-    ($id:ident, $nr:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {{
-        const ID: u8 = id::$id;
-        const { assert!(cfg!(not(target_arch = "x86_64")) || ID as c_long == nr::$nr) }
-        unsafe { arch::need(ID, nr::$nr as u32, $a, $b, $c, $d, $e) as i32 }
-    }};
 }
 
 /// The program's arguments, without its name.
@@ -604,7 +607,7 @@ pub fn try_socket(family: u16) -> i32 {
 #[inline(always)]
 fn room(state: &State) -> Arg {
     state.len.set(LEN);
-    cell(&state.len)
+    cell(state.len.as_ptr())
 }
 
 /// The length of a socket address.
@@ -625,7 +628,7 @@ pub fn own_name(state: &State, address: &Address) {
         GETSOCKNAME,
         SYS_getsockname,
         arg(LISTENER),
-        cell(&address.0),
+        cell(address.0.get()),
         room(state)
     );
 }
@@ -635,7 +638,12 @@ pub fn own_name(state: &State, address: &Address) {
 pub fn peer_name(state: &State, address: &Address) {
     state.named.set(address);
     // SAFETY: writes no more than that many bytes.
-    call!(SYS_getpeername, arg(0u32), cell(&address.0), room(state));
+    call!(
+        SYS_getpeername,
+        arg(0u32),
+        cell(address.0.get()),
+        room(state)
+    );
 }
 
 /// accept(2)
@@ -643,7 +651,12 @@ pub fn peer_name(state: &State, address: &Address) {
 pub fn accept(state: &State, address: &Address) -> i32 {
     state.named.set(address);
     // SAFETY: writes no more than that many bytes.
-    call!(SYS_accept, arg(LISTENER), cell(&address.0), room(state))
+    call!(
+        SYS_accept,
+        arg(LISTENER),
+        cell(address.0.get()),
+        room(state)
+    )
 }
 
 /// listen(2)
@@ -699,7 +712,7 @@ pub fn wait(state: &State) -> Option<i32> {
     let pid = call!(
         SYS_wait4,
         arg(u64::MAX),
-        cell(&state.status),
+        cell(state.status.as_ptr()),
         arg(libc::WNOHANG as u32),
         arg(0u32)
     );

@@ -135,50 +135,23 @@ pub fn kill(state: &State, pid: i32, signal: i32) {
 ///
 /// `descriptors` is as many of them.
 #[inline(always)]
-pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> isize {
+pub unsafe fn poll(descriptors: Arg, count: u32, milliseconds: u32) -> i32 {
     // SAFETY: the caller's.
-    unsafe {
-        call(
-            libc::SYS_poll as u32,
-            descriptors,
-            arg(count),
-            arg(milliseconds),
-            super::ANY,
-            super::ANY,
-        )
-    }
+    call!(SYS_poll, descriptors, arg(count), arg(milliseconds))
 }
 
 /// alarm(2).
 #[inline(always)]
 pub fn alarm(seconds: u32) {
     // SAFETY: touches no memory of ours.
-    unsafe {
-        call(
-            libc::SYS_alarm as u32,
-            arg(seconds),
-            super::ANY,
-            super::ANY,
-            super::ANY,
-            super::ANY,
-        )
-    };
+    call!(SYS_alarm, arg(seconds));
 }
 
 /// Seconds since some point (time(2)).
 #[inline(always)]
 pub fn seconds() -> u32 {
     // SAFETY: with a null pointer it touches no memory of ours.
-    unsafe {
-        call(
-            libc::SYS_time as u32,
-            arg(0u32),
-            super::ANY,
-            super::ANY,
-            super::ANY,
-            super::ANY,
-        ) as u32
-    }
+    call!(SYS_time, arg(0u32)) as u32
 }
 
 /// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
