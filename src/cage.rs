@@ -24,7 +24,7 @@ const FREE: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_wait4,
     libc::SYS_rt_sigreturn,
-    libc::SYS_exit_group,
+    libc::SYS_exit,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigsuspend,
     sys::CALLS[0],

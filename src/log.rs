@@ -4,9 +4,11 @@ use crate::sys::{self, State};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::Text;
 
+pub use sys::{fatal, note, say};
+
 /// Writes text `id` to `fd`, unless that would block.
 #[inline(never)]
-pub fn print(id: u32, first: u32, fd: u32) {
+pub extern "C" fn print(id: u32, first: u32, fd: u32) {
     let state = sys::state();
     let address = state.named();
     let numbers = [
@@ -18,24 +20,6 @@ pub fn print(id: u32, first: u32, fd: u32) {
     let mut text = Text::new(id, numbers, address, state.config.wrong);
     text.add();
     sys::send(fd, text.line());
-}
-
-/// Logs text `id`.
-#[inline(never)]
-pub fn say(id: u32, number: u32) {
-    print(id, number, 2);
-}
-
-/// Logs text `id`, which has no number.
-#[inline(never)]
-pub fn note(id: u32) {
-    say(id, 0);
-}
-
-/// Something could not be set up: says so with text `id`, exit 111.
-pub extern "C" fn fatal(id: u32, result: i32) -> ! {
-    say(id, -result as u32);
-    sys::exit(111)
 }
 
 /// Under `-v`, holds `signals` back.

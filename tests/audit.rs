@@ -118,7 +118,7 @@ fn a_line_costs_two_calls() {
     server.wait_childless();
     let calls = found("all that it did is recorded", || {
         let calls = calls(server.calls().get(&child)?);
-        names(&calls).ends_with(&["exit_group"]).then_some(calls)
+        names(&calls).ends_with(&["exit"]).then_some(calls)
     });
     let all = names(&calls);
     let first = all.iter().position(|&name| name == "read").expect("a read");
@@ -127,7 +127,7 @@ fn a_line_costs_two_calls() {
         dialogue.chunks(2).all(|pair| pair == ["read", "write"]),
         "{all:?}"
     );
-    assert_eq!(end, ["read", "exit_group"]);
+    assert_eq!(end, ["read", "exit"]);
 }
 
 /// No heap, whatever the options: nothing that gets memory, anywhere.

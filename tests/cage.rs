@@ -61,7 +61,7 @@ mod debugged {
         libc::SYS_write,
         libc::SYS_close,
         libc::SYS_rt_sigreturn,
-        libc::SYS_exit_group,
+        libc::SYS_exit,
         libc::SYS_accept,
         libc::SYS_wait4,
         libc::SYS_rt_sigprocmask,
@@ -100,7 +100,7 @@ mod debugged {
         assert_eq!(client.hear(4), b"more");
         assert_eq!(traced.call(libc::SYS_close, &[socket]), Ok(0));
         client.assert_end();
-        let end = traced.call(libc::SYS_exit_group, &[7]);
+        let end = traced.call(libc::SYS_exit, &[7]);
         assert_eq!(end, Err(Stop::Exited(7)));
         server.wait_childless();
     }

@@ -2,8 +2,11 @@
 //! table, four functions that the compiler calls, and the help that an
 //! emulator needs.
 
-use super::{Arg, Slot, State, arch, arg, from, to};
+use super::{ANY, Arg, SET, Slot, State, arch, arg, from, to};
+use crate::log;
 use core::sync::atomic::Ordering::Relaxed;
+use libc::c_long;
+use rot13d_pure::fmt::id;
 
 /// The calls behind [`poll`], [`alarm`] and [`seconds`]: poll(2), alarm(2) and
 /// time(2) are not in the tables of later architectures.
@@ -68,13 +71,92 @@ pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
     )
 }
 
-/// exit_group(2)
+/// exit(2): the process, which has but this thread.
 #[inline(never)]
 pub fn exit(code: u32) -> ! {
     loop {
         // SAFETY: does not return.
-        call!(SYS_exit_group, arg(code));
+        call!(SYS_exit, arg(code));
     }
+}
+
+/// See [`crate::log::say`].
+#[inline(never)]
+pub fn say(id: u32, number: u32) {
+    log::print(id, number, 2);
+}
+
+/// See [`crate::log::note`].
+#[inline(never)]
+pub fn note(id: u32) {
+    say(id, 0);
+}
+
+/// See [`crate::log::fatal`].
+pub fn fatal(id: u32, result: i32) -> ! {
+    say(id, -result as u32);
+    exit(111)
+}
+
+/// See [`super::hold`].
+#[inline(never)]
+pub fn hold(signals: i64) {
+    // SAFETY: reads the set.
+    call!(
+        SYS_rt_sigprocmask,
+        arg(libc::SIG_SETMASK as u32),
+        from(&signals),
+        arg(0u32),
+        arg(SET)
+    );
+}
+
+/// See [`super::placeholder`].
+#[inline(never)]
+pub fn placeholder() -> i32 {
+    let (path, flags) = (from(b"/\0"), arg(libc::O_PATH as u32));
+    // SAFETY: the path ends with a null byte; it is absolute, so the first argument is
+    // not looked at.
+    need!(OPEN, SYS_openat, ANY, path, flags)
+}
+
+/// See [`super::replace`].
+pub fn replace(fd: u32) {
+    super::close(fd);
+    placeholder();
+}
+
+/// The kernel's `struct sigaction` (not the C library's).
+#[repr(C)]
+struct Action {
+    handler: usize,
+    flags: usize,
+    #[cfg(not(target_arch = "riscv64"))]
+    restorer: extern "C" fn(),
+    mask: [u32; 2],
+}
+
+/// See [`super::action`].
+#[inline(always)]
+pub fn action(signal: u32, handler: usize) {
+    const SA_RESTORER: usize = 0x0400_0000;
+    let action = Action {
+        handler,
+        flags: super::ACTION_FLAGS as usize | SA_RESTORER,
+        #[cfg(not(target_arch = "riscv64"))]
+        restorer: arch::restorer,
+        mask: [!0; 2],
+    };
+    // SAFETY: `handler` is one: it touches nothing but cells.
+    need!(
+        SIGACTION,
+        SYS_rt_sigaction,
+        arg(signal),
+        from(&action),
+        arg(0u32),
+        arg(SET),
+        ANY
+    );
 }
 
 /// A system call that must succeed: else the server ends, with text `id`.
@@ -93,7 +175,7 @@ pub unsafe fn need(id: u8, nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> i
 #[inline(never)]
 fn check(id: u8, result: i32) {
     if result < 0 {
-        crate::log::fatal(id.into(), result)
+        fatal(id.into(), result)
     }
 }
 
@@ -103,7 +185,7 @@ pub const FORKING: i32 = i32::MAX;
 /// Writes `pid` into `slot` where clone has not. The kernel has; but qemu's
 /// emulation of it for one program writes it in the child only (7.2).
 #[inline(always)]
-pub fn note(state: &State, slot: &Slot, pid: i32) {
+pub fn forked(state: &State, slot: &Slot, pid: i32) {
     if pid < 0 {
         return slot.pid.store(0, Relaxed);
     }

@@ -98,6 +98,7 @@ core::arch::global_asm!(
 );
 
 pub use arch::{AUDIT_ARCH, CALLS, alarm, exit, option, seconds};
+pub use arch::{fatal, hold, note, placeholder, replace, say};
 
 /// All that the parent knows, in one place, so that one register reaches it
 /// with short offsets. No child has it. It begins a page, above
@@ -467,7 +468,7 @@ pub fn fork(state: &State, slot: &Slot) -> i32 {
         )
     };
     #[cfg(not(target_arch = "x86_64"))]
-    generic::note(state, slot, pid);
+    generic::forked(state, slot, pid);
     pid
 }
 
@@ -501,24 +502,6 @@ pub fn keep_memory_from_children(state: &State) {
             arg(libc::MADV_DONTFORK as u32)
         );
     }
-}
-
-/// Opens something that can neither be read nor written, at the lowest free descriptor.
-#[inline(never)]
-pub fn placeholder() -> i32 {
-    let (path, flags) = (from(b"/\0"), arg(libc::O_PATH as u32));
-    // SAFETY: the path ends with a null byte.
-    #[cfg(target_arch = "x86_64")]
-    return need!(OPEN, SYS_open, path, flags);
-    // SAFETY: as above; it is absolute, so the first argument is not looked at.
-    #[cfg(not(target_arch = "x86_64"))]
-    return need!(OPEN, SYS_openat, ANY, path, flags);
-}
-
-/// Puts a placeholder in the place of `fd`, the lowest open descriptor but those below.
-pub fn replace(fd: u32) {
-    close(fd);
-    placeholder();
 }
 
 /// Whether `fd` is the same file as standard input: device and inode (fstat(2)).
@@ -719,16 +702,6 @@ pub fn wait(state: &State) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// The kernel's `struct sigaction` (not the C library's).
-#[repr(C)]
-struct Action {
-    handler: usize,
-    flags: usize,
-    #[cfg(not(target_arch = "riscv64"))]
-    restorer: extern "C" fn(),
-    mask: [u32; 2],
-}
-
 /// Size of the kernel's signal set in bytes.
 const SET: u32 = 8;
 
@@ -740,51 +713,23 @@ pub fn actions() {
     let mut signals = (((SIGCHLD << 5 | libc::SIGALRM) << 5 | libc::SIGINT) << 5 | libc::SIGTERM)
         << 5
         | libc::SIGPIPE;
-    const SA_RESTORER: usize = 0x0400_0000;
-    #[cfg(not(target_arch = "riscv64"))]
-    let handler = handle as *const ();
-    #[cfg(target_arch = "riscv64")]
-    let handler = arch::restorer as *const ();
-    let mut action = Action {
-        handler: libc::SIG_IGN,
-        flags: (libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO) as usize | SA_RESTORER,
-        #[cfg(not(target_arch = "riscv64"))]
-        restorer: arch::restorer,
-        mask: [!0; 2],
-    };
+    let mut handler = libc::SIG_IGN;
     while signals != 0 {
-        // SAFETY: `handle` is a signal handler: it touches nothing but cells.
-        need!(
-            SIGACTION,
-            SYS_rt_sigaction,
-            arg(signals as u32 & 31),
-            from(&action),
-            arg(0u32),
-            arg(SET),
-            ANY
-        );
-        action.handler = handler.addr();
+        arch::action(signals as u32 & 31, handler);
+        #[cfg(not(target_arch = "riscv64"))]
+        let handle = handle as *const ();
+        #[cfg(target_arch = "riscv64")]
+        let handle = arch::restorer as *const ();
+        handler = handle.addr();
         signals >>= 5;
     }
 }
+const ACTION_FLAGS: i32 = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO;
 
 /// Sets of signals to hold back: bit 0 is signal 1, the top bit is all the rest.
 pub const NONE: i64 = 0;
 pub const CHILDREN: i64 = 1 << (SIGCHLD - 1);
 pub const ALL: i64 = -1;
-
-/// Holds back `signals`, and no others (sigprocmask(2)).
-#[inline(never)]
-pub fn hold(signals: i64) {
-    // SAFETY: reads the set.
-    call!(
-        SYS_rt_sigprocmask,
-        arg(libc::SIG_SETMASK as u32),
-        from(&signals),
-        arg(0u32),
-        arg(SET)
-    );
-}
 
 /// Sleeps until a signal, none being held back meanwhile (sigsuspend(2)).
 #[inline(always)]

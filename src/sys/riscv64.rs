@@ -15,7 +15,7 @@ pub const AUDIT_ARCH: u32 = 0xc000_00f3;
 /// `e_flags` of the file: compressed instructions, doubles in registers.
 pub const ELF_FLAGS: u32 = 5;
 
-pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
+pub use super::generic::*;
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
 /// auxiliary vector) to `start`, which runs on the stack at the end of the state.

@@ -17,7 +17,7 @@ pub const AUDIT_ARCH: u32 = 0x8000_0016;
 /// `e_flags` of the file: none.
 pub const ELF_FLAGS: u32 = 0;
 
-pub use super::generic::{CALLS, alarm, exit, need, option, poll, seconds};
+pub use super::generic::*;
 
 /// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
 /// auxiliary vector) to `start`, which runs on the stack at the end of the state.

@@ -6,7 +6,7 @@
 //! tls.
 
 use super::{Arg, State, arg};
-use core::arch::{asm, naked_asm};
+use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
 
 /// `AUDIT_ARCH_X86_64`: how a seccomp filter knows the calls of this file.
@@ -18,19 +18,172 @@ pub const ELF_FLAGS: u32 = 0;
 /// The calls behind [`poll`], [`alarm`] and [`seconds`].
 pub const CALLS: [libc::c_long; 3] = [libc::SYS_poll, libc::SYS_alarm, libc::SYS_time];
 
-/// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the
-/// auxiliary vector) to `start`, which runs on the stack at the end of the state.
+// Small functions in one piece, in which one runs on into the next: 45 bytes less
+// than one by one.
+// The entry point: hands the initial stack (`argc`, `argv`, `envp`, the auxiliary
+// vector) to `start`, which is next in the file (see rest.ld) and runs on the stack
+// at the end of the state.
+global_asm!(
+    ".pushsection .text._start, \"ax\"",
+    ".globl _start",
+    "_start: mov rdi, rsp",
+    "lea rsp, [rip + {state} + {end}]",
+    ".popsection",
+    "/* {start} */",
+    state = sym super::STATE, end = const super::STACK - 8, start = sym super::start,
+);
+
+/// exit(2): the process, which has but this thread.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
-extern "C" fn _start() -> ! {
-    naked_asm!("mov rdi, rsp", "lea rsp, [rip + {state} + {end}]", "call {start}",
-               state = sym super::STATE, end = const super::STACK, start = sym super::start)
+#[unsafe(link_section = ".text.small")]
+pub extern "C" fn exit(code: u32) -> ! {
+    naked_asm!(
+    r#"
+0:  push {exit}
+    pop rax
+    syscall
+
+replace:
+    push {close}
+    pop rax
+    syscall
+placeholder:
+    lea rdi, [rip + 1f]
+    push {open}
+    pop rax
+    mov esi, {path}
+    # A system call that must succeed, see `need`.
+call_or_end:
+    push rax
+    syscall
+    pop rcx
+    test eax, eax
+    jns 2f
+    mov edi, ecx
+    mov esi, eax
+fatal:
+    neg esi
+    call say
+    push 111
+    pop rdi
+    jmp 0b
+
+option:
+    push 0
+    push rcx
+    mov r10, rsp
+    push 16
+    pop r8
+    push {setsockopt}
+    pop rax
+    syscall
+    pop rcx
+    pop rcx
+2:  ret
+
+hold:
+    push rdi
+    mov rsi, rsp
+    push {setmask}
+    pop rdi
+    push {set}
+    pop r10
+    xor edx, edx
+    push {sigprocmask}
+    pop rax
+    syscall
+    pop rax
+    ret
+
+    # Where a signal handler returns to (sigreturn(2)).
+restorer:
+    push {sigreturn}
+    pop rax
+    syscall
+
+1:  .asciz "/"
+
+note:
+    xor esi, esi
+say:
+    push 2
+    pop rdx
+    # {print} is next.
+"#,
+    print = sym crate::log::print,
+    close = const libc::SYS_close, open = const libc::SYS_open, path = const libc::O_PATH,
+    exit = const libc::SYS_exit, setsockopt = const libc::SYS_setsockopt,
+    setmask = const libc::SIG_SETMASK, set = const super::SET,
+    sigprocmask = const libc::SYS_rt_sigprocmask, sigreturn = const libc::SYS_rt_sigreturn,
+    )
 }
 
-/// Where a signal handler returns to (sigreturn(2)).
-#[unsafe(naked)]
-pub extern "C" fn restorer() {
-    naked_asm!("push {}", "pop rax", "syscall", const libc::SYS_rt_sigreturn)
+/// See [`crate::log::fatal`].
+#[inline(always)]
+pub fn fatal(id: u32, result: i32) -> ! {
+    // SAFETY: as above.
+    unsafe { asm!("call fatal", in("edi") id, in("esi") result, options(noreturn)) }
+}
+
+/// See [`crate::log::say`].
+#[inline(always)]
+pub fn say(id: u32, number: u32) {
+    // SAFETY: a function of the C ABI in the end.
+    unsafe { asm!("call say", in("edi") id, in("esi") number, clobber_abi("C")) }
+}
+
+/// See [`crate::log::note`].
+#[inline(always)]
+pub fn note(id: u32) {
+    // SAFETY: as above.
+    unsafe { asm!("call note", in("edi") id, clobber_abi("C")) }
+}
+
+/// Opens something that can neither be read nor written, at the lowest free descriptor.
+#[inline(always)]
+pub fn placeholder() -> i32 {
+    let result;
+    // SAFETY: reads a path.
+    unsafe {
+        asm!("call placeholder", out("eax") result,
+             out("rdi") _, out("rsi") _, out("rcx") _, out("r11") _);
+    }
+    result
+}
+
+/// Puts a placeholder in the place of `fd`, the lowest open descriptor but those below.
+#[inline(always)]
+pub fn replace(fd: u32) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("call replace", in("edi") fd, out("rax") _,
+             out("rsi") _, out("rcx") _, out("r11") _);
+    }
+}
+
+/// Holds back `signals`, and no others (sigprocmask(2)).
+#[inline(always)]
+pub fn hold(signals: i64) {
+    // SAFETY: reads the set.
+    unsafe {
+        asm!("call hold", inlateout("rdi") signals => _, out("rax") _,
+             out("rsi") _, out("rdx") _, out("r10") _, out("rcx") _, out("r11") _);
+    }
+}
+
+/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
+/// reads, a `struct timeval` whose first part it takes for a number. Pushed in
+/// place, which is half of what the compiler makes of it.
+#[inline(always)]
+pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
+    let result;
+    // SAFETY: reads the value.
+    unsafe {
+        asm!("call option", in("edi") fd, in("esi") level, in("edx") name,
+             inlateout("rcx") value => _,
+             lateout("eax") result, clobber_abi("C"));
+    }
+    result
 }
 
 /// Any system call. It does not claim to leave the stack alone (`nostack`), for
@@ -64,17 +217,11 @@ pub unsafe fn need(_id: u8, nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> 
     let result;
     // SAFETY: as for `call`.
     unsafe {
-        asm!("call {}", sym call_or_end, inlateout("rax") nr as isize => result,
+        asm!("call call_or_end", inlateout("rax") nr as isize => result,
              in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
              lateout("rcx") _, lateout("r11") _);
     }
     result
-}
-
-#[unsafe(naked)]
-extern "C" fn call_or_end() {
-    naked_asm!("push rax", "syscall", "pop rcx", "test eax, eax", "js 2f", "ret",
-               "2:", "mov edi, ecx", "mov esi, eax", "jmp {}", sym crate::log::fatal)
 }
 
 /// clone(2) onto the client's stack; see [`super::fork`].
@@ -129,6 +276,23 @@ pub fn kill(state: &State, pid: i32, signal: i32) {
     }
 }
 
+/// Has `signal` handled by `handler`, with all signals held back (sigaction(2)). The
+/// kernel's `struct sigaction` is pushed in place, which is half of what the compiler
+/// makes of it.
+#[inline(always)]
+pub fn action(signal: u32, handler: usize) {
+    // SAFETY: reads the structure: handler, flags, restorer, mask.
+    unsafe {
+        asm!("push -1", "lea rsi, [rip + restorer]", "push rsi", "push {flags}", "push {handler}",
+             "mov rsi, rsp", "call call_or_end", "add rsp, 32",
+             flags = const super::ACTION_FLAGS | SA_RESTORER, handler = in(reg) handler,
+             inlateout("rax") libc::SYS_rt_sigaction => _, in("edi") signal,
+             in("edx") 0, in("r10") u64::from(super::SET),
+             out("rsi") _, out("rcx") _, out("r11") _);
+    }
+}
+const SA_RESTORER: i32 = 0x0400_0000;
+
 /// poll(2) of `count` descriptors.
 ///
 /// # Safety
@@ -152,21 +316,6 @@ pub fn alarm(seconds: u32) {
 pub fn seconds() -> u32 {
     // SAFETY: with a null pointer it touches no memory of ours.
     call!(SYS_time, arg(0u32)) as u32
-}
-
-/// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
-/// reads, a `struct timeval` whose first part it takes for a number. Pushed in
-/// place, which is half of what the compiler makes of it.
-#[unsafe(naked)]
-pub extern "C" fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
-    naked_asm!("push 0", "push rcx", "mov r10, rsp", "push 16", "pop r8", "push {}", "pop rax",
-               "syscall", "pop rcx", "pop rcx", "ret", const libc::SYS_setsockopt)
-}
-
-/// exit_group(2)
-#[unsafe(naked)]
-pub extern "C" fn exit(code: u32) -> ! {
-    naked_asm!("mov eax, {}", "syscall", const libc::SYS_exit_group)
 }
 
 /// Where the program's file begins in memory (`page.ld`).
