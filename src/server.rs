@@ -6,34 +6,26 @@ use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::addr;
 use rot13d_pure::fmt::id;
 
-/// An option of the socket. The value is that of the one behind it, which is then
-/// at hand for the next round, and the first may have one of its own.
-struct Setting {
-    level: u8,
-    name: u8,
-    next: u16,
-}
+/// An option of the socket: its level and its name.
+type Setting = [u8; 2];
 
-/// What every client inherits from the listener. The buffers bound what the
-/// kernel holds for a client that does not read.
+/// What every client inherits from the listener. The value of the first is the idle
+/// limit, of the last 0; of the others the one that bounds what the kernel holds for
+/// a client that does not read, and to a switch says on, as any but 0 (socket(7)).
 static OPTIONS: [Setting; 7] = [
-    // Its value is the idle limit.
-    option(libc::SOL_SOCKET, libc::SO_SNDTIMEO, 1),
-    option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1),
-    option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 65535),
-    option(libc::SOL_SOCKET, libc::SO_SNDBUF, 65535),
-    option(libc::SOL_SOCKET, libc::SO_RCVBUF, 1),
-    option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 0),
+    option(libc::SOL_SOCKET, libc::SO_SNDTIMEO),
+    option(libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    option(libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    option(libc::SOL_SOCKET, libc::SO_SNDBUF),
+    option(libc::SOL_SOCKET, libc::SO_RCVBUF),
+    option(libc::IPPROTO_TCP, libc::TCP_NODELAY),
     // Not for a listener of IPv4.
-    option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0),
+    option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
 ];
-const fn option(level: i32, name: i32, next: u16) -> Setting {
-    Setting {
-        level: level as u8,
-        name: name as u8,
-        next,
-    }
+const fn option(level: i32, name: i32) -> Setting {
+    [level as u8, name as u8]
 }
+const BUFFER: u32 = 65535;
 
 /// Makes the socket to serve, or takes it from standard input.
 #[inline(always)]
@@ -45,15 +37,18 @@ pub fn socket(state: &State) {
         open(state);
     }
     let mut value = state.config.idle();
-    for option in sys::hide(&OPTIONS) {
-        if option.level == libc::IPPROTO_IPV6 as u8 && state.listener.get().family() == addr::V4 {
-            break;
+    for [level, name] in sys::hide(&OPTIONS) {
+        if *level == libc::IPPROTO_IPV6 as u8 {
+            if state.listener.get().family() == addr::V4 {
+                break;
+            }
+            value = 0;
         }
-        let result = sys::option(fd, option.level.into(), option.name.into(), value as usize);
+        let result = sys::option(fd, (*level).into(), (*name).into(), value as usize);
         if result < 0 && !state.config.inherit() {
             log::fatal(id::SETSOCKOPT.into(), result)
         }
-        value = option.next.into();
+        value = BUFFER;
     }
     if !state.config.inherit() {
         sys::bind(&state.listener);
