@@ -3,16 +3,20 @@
 use crate::fmt::{DECIMAL, HEXADECIMAL, Text};
 
 /// `AF_INET`.
-pub const V4: u16 = 2;
+pub const V4: u8 = 2;
 /// `AF_INET6`.
-pub const V6: u16 = 10;
+pub const V6: u8 = 10;
 
 /// A socket address as the kernel has it, big enough for both families: a
 /// `sockaddr_in` (ip(7)) and zeros, or a `sockaddr_in6` (ipv6(7)).
 #[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketAddress {
-    family: u16,
+    #[cfg(target_endian = "big")]
+    family_high: u8,
+    family: u8,
+    #[cfg(target_endian = "little")]
+    family_high: u8,
     port: [u8; 2],
     v4: [u8; 4],
     v6: [u8; 16],
@@ -21,9 +25,10 @@ pub struct SocketAddress {
 
 impl SocketAddress {
     /// Every address of `family`, at `port`.
-    pub const fn every(family: u16, port: u16) -> Self {
+    pub const fn every(family: u8, port: u16) -> Self {
         Self {
             family,
+            family_high: 0,
             port: port.to_be_bytes(),
             v4: [0; 4],
             v6: [0; 16],
@@ -32,12 +37,12 @@ impl SocketAddress {
     }
 
     /// `AF_INET` or `AF_INET6`, or what else the kernel gave.
-    pub fn family(&self) -> u16 {
+    pub fn family(&self) -> u8 {
         self.family
     }
 
     /// Changes the family alone.
-    pub fn set_family(&mut self, family: u16) {
+    pub fn set_family(&mut self, family: u8) {
         self.family = family;
     }
 

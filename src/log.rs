@@ -4,7 +4,7 @@ use crate::sys::{self, State};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::Text;
 
-pub use sys::{fatal, note, say};
+pub use sys::{note, say};
 
 /// Writes text `id` to `fd`, unless that would block.
 #[inline(never)]

@@ -45,8 +45,8 @@ pub fn socket(state: &State) {
             value = 0;
         }
         let result = sys::option(fd, (*level).into(), (*name).into(), value as usize);
-        if result < 0 && !state.config.inherit() {
-            log::fatal(id::SETSOCKOPT.into(), result)
+        if !state.config.inherit() {
+            sys::check(id::SETSOCKOPT, result);
         }
         value = BUFFER;
     }
@@ -81,16 +81,16 @@ fn take(state: &State) -> u32 {
             sys::replace(fd);
         }
     }
-    if !sys::listens() {
+    let peer = &state.slots[0].address;
+    sys::peer_name(state, peer);
+    if !sys::listens(state) {
         // Something to close in place of a listener.
         sys::placeholder();
-        sys::peer_name(state, &state.slots[0].address);
+        sys::name(state, peer);
+        state.client.set(LISTENER as i32 + 1);
     }
     let fd = sys::duplicate();
     sys::replace(0);
-    if fd != LISTENER {
-        state.client.set(fd as i32);
-    }
     fd
 }
 

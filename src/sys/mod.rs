@@ -98,7 +98,7 @@ core::arch::global_asm!(
 );
 
 pub use arch::{AUDIT_ARCH, CALLS, alarm, exit, option, seconds};
-pub use arch::{fatal, hold, note, placeholder, replace, say};
+pub use arch::{check, hold, note, placeholder, replace, say};
 
 /// All that the parent knows, in one place, so that one register reaches it
 /// with short offsets. No child has it. It begins a page, above
@@ -204,7 +204,7 @@ impl Address {
     }
 
     /// Changes the family.
-    pub fn set_family(&self, family: u16) {
+    pub fn set_family(&self, family: u8) {
         // SAFETY: as above.
         unsafe { (*self.0.get()).set_family(family) }
     }
@@ -484,7 +484,7 @@ pub fn kill(state: &State, pid: i32) {
 #[inline(always)]
 pub fn keep_memory_from_children(state: &State) {
     let start = &raw const *state;
-    let len = start.addr().wrapping_neg() - 4096;
+    let len = start.addr();
     // SAFETY: advice for the time of a fork, which changes nothing here.
     #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
     unsafe {
@@ -525,12 +525,10 @@ fn file(fd: u32) -> u128 {
 
 /// Whether standard input listens; else it is connected. Makes it block.
 #[inline(always)]
-pub fn listens() -> bool {
+pub fn listens(state: &State) -> bool {
     // SAFETY: touches no memory.
     call!(SYS_fcntl, arg(0u32), arg(libc::F_SETFL as u32), arg(0u32));
     let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_ACCEPTCONN as u32);
-    let mut value = [4u32, 0];
-    let [len, value] = &mut value;
     // SAFETY: writes an int, and its length.
     need!(
         GETSOCKOPT,
@@ -538,10 +536,10 @@ pub fn listens() -> bool {
         arg(0u32),
         arg(level),
         arg(name),
-        to(value),
-        to(len)
+        cell(state.status.as_ptr()),
+        cell(state.len.as_ptr())
     );
-    *value != 0
+    state.status.get() != 0
 }
 
 /// Another descriptor for standard input, the lowest one.
@@ -557,8 +555,10 @@ pub fn duplicate() -> u32 {
 pub fn stdio() {
     // SAFETY: touches no memory.
     if call!(SYS_close_range, arg(3u32), arg(u32::MAX), arg(0u32)) < 0 {
-        for fd in 3..1024 {
+        let mut fd = 3;
+        while fd != 1024 {
             close(fd);
+            fd += 1;
         }
     }
     while placeholder() < 3 {}
@@ -567,7 +567,7 @@ pub fn stdio() {
 
 /// socket(2)
 #[inline(always)]
-pub fn socket(family: u16) {
+pub fn socket(family: u8) {
     let kind = arg(libc::SOCK_STREAM as u32);
     // SAFETY: touches no memory.
     need!(SOCKET, SYS_socket, arg(family), kind, arg(0u32));
@@ -575,7 +575,7 @@ pub fn socket(family: u16) {
 
 /// socket(2), which may fail.
 #[inline(always)]
-pub fn try_socket(family: u16) -> i32 {
+pub fn try_socket(family: u8) -> i32 {
     // SAFETY: touches no memory.
     call!(
         SYS_socket,
@@ -616,10 +616,15 @@ pub fn own_name(state: &State, address: &Address) {
     );
 }
 
+/// Has messages name `address`.
+#[inline(always)]
+pub fn name(state: &State, address: &Address) {
+    state.named.set(address);
+}
+
 /// getpeername(2) of standard input.
 #[inline(always)]
 pub fn peer_name(state: &State, address: &Address) {
-    state.named.set(address);
     // SAFETY: writes no more than that many bytes.
     call!(
         SYS_getpeername,

@@ -57,11 +57,11 @@ call_or_end:
     push rax
     syscall
     pop rcx
+check:
     test eax, eax
     jns 2f
     mov edi, ecx
     mov esi, eax
-fatal:
     neg esi
     call say
     push 111
@@ -118,11 +118,11 @@ say:
     )
 }
 
-/// See [`crate::log::fatal`].
+/// Ends the server with text `id` if `result` is an error.
 #[inline(always)]
-pub fn fatal(id: u32, result: i32) -> ! {
-    // SAFETY: as above.
-    unsafe { asm!("call fatal", in("edi") id, in("esi") result, options(noreturn)) }
+pub fn check(id: u8, result: i32) {
+    // SAFETY: looks at registers, or does not return.
+    unsafe { asm!("call check", in("ecx") u32::from(id), in("eax") result) }
 }
 
 /// See [`crate::log::say`].
