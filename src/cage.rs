@@ -4,10 +4,10 @@
 //! nothing per connection. What is left is what serving takes; a call that is
 //! not left ends the process that makes it (seccomp(2)).
 //!
-//! The parent must fork, and end its clients; a client's process must not. Both
-//! run under the same filter, so clone and kill pass only with a random token
-//! in an argument register that they do not use, and the token is in no memory
-//! and no register of a client's process: see [`State`].
+//! The parent must fork, wait for room, and end its clients; a client's process
+//! must not. Both run under the same filter, so clone, futex and kill pass only
+//! with a random token in an argument register that they do not use, and the
+//! token is in no memory and no register of a client's process: see [`State`].
 
 use crate::log;
 use crate::sys::{self, State};
@@ -26,7 +26,6 @@ const FREE: &[c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_exit,
     libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigsuspend,
     sys::CALLS[0],
     sys::CALLS[1],
     sys::CALLS[2],
@@ -44,9 +43,13 @@ const CHECKED: &[(c_long, u32, u32)] = &[
     #[cfg(target_arch = "x86")]
     (libc::SYS_socketcall, 0, 14),
     (libc::SYS_ioctl, 1, UNSENT),
-    (libc::SYS_kill, 3, TOKEN),
-    (libc::SYS_clone, 3, TOKEN),
+    (libc::SYS_futex, 4, TOKEN),
+    (libc::SYS_kill, 4, TOKEN),
+    (libc::SYS_clone, 4, TOKEN),
 ];
+
+/// As many at the end share the check for the token.
+const WITH_TOKEN: usize = 3;
 
 /// Stand for `TIOCOUTQ` and for the token.
 const UNSENT: u32 = 0;
@@ -99,7 +102,7 @@ const UNSENT_AT: usize = LEN - 6;
 const TOKEN_AT: usize = LEN - 3;
 const PASS_AT: usize = LEN - 1;
 /// Instructions in the filter.
-pub const LEN: usize = CHECKS + 3 * (CHECKED.len() - 1) + 1;
+pub const LEN: usize = CHECKS + 3 * (CHECKED.len() + 1 - WITH_TOKEN) + 1;
 
 /// Where the checks begin: after the architecture, the number, and the end of
 /// those that are on neither list.
@@ -120,8 +123,7 @@ static FILTER: [Short; LEN] = {
     let (mut rule, mut check) = (0, CHECKS);
     while rule < CHECKED.len() {
         let (number, argument, value) = CHECKED[rule];
-        // The last two share the check for the token.
-        if rule < CHECKED.len() - 1 {
+        if rule <= CHECKED.len() - WITH_TOKEN {
             filter[check] = load(FIRST + 8 * argument);
             filter[check + 1] = equal(value, PASS_AT - check - 2);
             // A call that is on the list twice: on to the next check.

@@ -12,17 +12,17 @@ use rot13d_pure::args::MOST_CLIENTS;
 pub const SLOTS: usize = MOST_CLIENTS as usize;
 
 /// The slot of client `pid`; pid 0 is a free one.
-#[inline(never)]
+#[inline(always)]
 pub fn find(state: &State, pid: i32) -> Option<&Slot> {
     sys::find(state, |slot| slot.pid.load(Relaxed) == pid)
 }
 
-/// Whether there are as many clients from the address in `new` as may be.
+/// Whether there are as many clients from the address of the next as may be.
 #[inline(always)]
-pub fn refused(state: &State, new: &Slot) -> bool {
+pub fn refused(state: &State) -> bool {
     let mut left = state.config.per_source();
     let mut full = |slot: &Slot| {
-        if slot.pid.load(Relaxed) != 0 && slot.address.get().same_source(new.address.get()) {
+        if slot.pid.load(Relaxed) != 0 && state.listener.same(&slot.address) {
             left -= 1;
             return left == 0;
         }
@@ -41,17 +41,4 @@ pub fn kill(state: &State) {
         }
         false
     });
-}
-
-/// Sleeps while there are `limit` clients. The second look, with SIGCHLD held
-/// back until the sleep itself, is what misses no end.
-#[inline(always)]
-pub fn wait_below(state: &State, limit: u32) {
-    if state.count.load(Relaxed) >= limit {
-        sys::hold(sys::CHILDREN);
-        while state.count.load(Relaxed) >= limit {
-            sys::suspend(state);
-        }
-        sys::hold(sys::NONE);
-    }
 }

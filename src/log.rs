@@ -10,7 +10,7 @@ pub use sys::{note, say};
 #[inline(never)]
 pub extern "C" fn print(id: u32, first: u32, fd: u32) {
     let state = sys::state();
-    let address = state.named();
+    let address = state.listener.get();
     let numbers = [
         first,
         state.status.get(),
@@ -20,14 +20,6 @@ pub extern "C" fn print(id: u32, first: u32, fd: u32) {
     let mut text = Text::new(id, numbers, address, state.config.wrong);
     text.add();
     sys::send(fd, text.line());
-}
-
-/// Under `-v`, holds `signals` back.
-#[inline(always)]
-pub fn quiet(state: &State, signals: i64) {
-    if state.config.verbose() {
-        sys::hold(signals);
-    }
 }
 
 /// Something is short that may be there in 0.1 s, or when a client ends: logs it,

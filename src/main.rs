@@ -22,6 +22,7 @@ mod session;
 mod signals;
 mod sys;
 
+use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::args::KEEP;
 use rot13d_pure::fmt::id;
 use sys::State;
@@ -42,7 +43,7 @@ fn serve(state: &State, stop: u8) -> ! {
     sys::actions();
     server::socket(state);
     become_user(state);
-    if state.client.get() == 0 {
+    if state.client.load(Relaxed) == 0 {
         announce(state);
     }
     sys::keep_memory_from_children(state);

@@ -1,6 +1,6 @@
 //! The parent: listener, accept loop, back-off, limits, drain.
 
-use crate::sys::{self, Slot, State};
+use crate::sys::{self, State};
 use crate::{LISTENER, clients, log};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::addr;
@@ -81,13 +81,11 @@ fn take(state: &State) -> u32 {
             sys::replace(fd);
         }
     }
-    let peer = &state.slots[0].address;
-    sys::peer_name(state, peer);
+    sys::peer_name(state);
     if !sys::listens(state) {
         // Something to close in place of a listener.
         sys::placeholder();
-        sys::name(state, peer);
-        state.client.set(LISTENER as i32 + 1);
+        state.client.store(LISTENER as i32 + 1, Relaxed);
     }
     let fd = sys::duplicate();
     sys::replace(0);
@@ -97,11 +95,10 @@ fn take(state: &State) -> u32 {
 /// Serves the client there is, if any, then those the listener brings, until a
 /// signal closes the listener; then waits for the clients.
 #[inline(always)]
-pub fn run(state: &State) -> ! {
-    let mut limit = state.config.clients();
-    let mut slot = &state.slots[0];
+pub fn run(mut state: &State) -> ! {
     loop {
-        if let Err((id, result)) = next(state, &mut limit, &mut slot) {
+        state = sys::hide(state);
+        if let Err((id, result)) = next(state) {
             log::back_off(state, id.into(), result);
         }
     }
@@ -109,52 +106,50 @@ pub fn run(state: &State) -> ! {
 
 /// Starts one client, or comes back without: with what is short, if it is.
 #[inline(always)]
-fn next<'a>(state: &'a State, limit: &mut u32, slot: &mut &'a Slot) -> Result<(), (u8, i32)> {
-    clients::wait_below(state, *limit);
-    if state.client.get() < 0 {
-        sys::exit(0)
-    }
-    // One for whom there was no process keeps its slot.
-    if state.client.get() == 0 {
-        *slot = match clients::find(state, 0) {
-            Some(slot) => slot,
-            None => return Ok(()),
-        };
-        let result = sys::accept(state, &slot.address);
-        if result == -libc::EBADF {
-            // The listener is closed: exits once there is no client.
-            *limit = 1;
-            state.client.set(result);
-            return Ok(());
-        }
-        if result < 0 {
-            return if is_short(-result) {
+fn next(state: &State) -> Result<(), (u8, i32)> {
+    // One for whom there was no process is there still.
+    let client = state.client.load(Relaxed);
+    if client <= 0 {
+        let count = state.count.load(Relaxed);
+        if client != -libc::EBADF && count < state.config.clients() {
+            let result = sys::accept(state);
+            state.client.store(result, Relaxed);
+            return if is_short(result) {
                 Err((id::ACCEPT, result))
             } else {
                 Ok(())
             };
         }
-        state.client.set(result);
+        // At the limit, or the listener is closed.
+        if count == 0 {
+            sys::exit(0)
+        }
+        sys::wait_while(state, count);
+        return Ok(());
     }
-    if clients::refused(state, slot) {
+    if clients::refused(state) {
         log::note(id::REFUSED.into());
     } else {
         // The log must not show a client's end before its start.
-        log::quiet(state, sys::CHILDREN);
-        let pid = sys::fork(state, slot);
-        if pid > 0 {
-            state.count.fetch_add(1, Relaxed);
-            if state.config.verbose() {
+        if state.config.verbose() {
+            sys::hold(sys::CHILDREN);
+        }
+        let pid = sys::fork(state);
+        'quiet: {
+            if pid > 0 {
+                state.count.fetch_add(1, Relaxed);
+                if !state.config.verbose() {
+                    break 'quiet;
+                }
                 log::say(id::START.into(), pid as u32);
             }
-        }
-        log::quiet(state, sys::NONE);
-        if pid <= 0 && !state.ended.load(Relaxed) {
-            return Err((id::FORK, pid));
+            sys::hold(sys::NONE);
+            if pid <= 0 {
+                return Err((id::FORK, pid));
+            }
         }
     }
-    sys::close(state.client.get() as u32);
-    state.client.set(0);
+    sys::close(state.client.swap(0, Relaxed) as u32);
     Ok(())
 }
 
@@ -163,6 +158,6 @@ fn next<'a>(state: &'a State, limit: &mut u32, slot: &mut &'a Slot) -> Result<()
 /// `ENONET` (64) on, but for `EPERM` and `EINTR`. What is left is short of
 /// something, or unknown, and must not make the loop spin.
 #[inline(always)]
-fn is_short(error: i32) -> bool {
-    error == libc::ENOBUFS || (libc::EIO..libc::ENONET).contains(&error)
+fn is_short(result: i32) -> bool {
+    sys::veil(result) == -libc::ENOBUFS || (1 - libc::ENONET..-libc::EBADF).contains(&result)
 }

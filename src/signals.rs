@@ -30,12 +30,16 @@ pub fn handle_in_child(signal: i32) {
 /// Takes every child that has ended, and frees its slot. One that has none was
 /// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
 #[inline(always)]
-fn reap(state: &State) {
-    while let Some(pid) = sys::wait(state) {
+fn reap(mut state: &State) {
+    loop {
+        state = sys::hide(state);
+        let Some(pid) = sys::wait(state) else {
+            break;
+        };
         let Some(slot) = clients::find(state, pid) else {
             continue;
         };
-        slot.pid.store(0, Relaxed);
+        let pid = slot.pid.swap(0, Relaxed);
         state.count.fetch_sub(1, Relaxed);
         if state.config.verbose() {
             // wait(2): the signal in the low seven bits, else the exit code above.
@@ -55,8 +59,9 @@ fn reap(state: &State) {
 #[inline(always)]
 fn terminate(state: &State) {
     let mut grace = state.config.grace();
-    if sys::close(LISTENER) == -libc::EBADF {
-        state.ended.store(true, Relaxed);
+    let result = sys::veil(sys::close(LISTENER));
+    if result == -libc::EBADF {
+        state.client.store(result, Relaxed);
         clients::kill(state);
         grace = 1;
     }

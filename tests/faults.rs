@@ -41,7 +41,7 @@ const CAGED: [&str; 19] = [
     "read",
     "rt_sigprocmask",
     "rt_sigreturn",
-    "rt_sigsuspend",
+    "futex",
     "setitimer",
     "setsockopt",
     "time",

@@ -71,18 +71,18 @@ pub unsafe fn clone(
     // returns; the token is wiped before any other code of it runs. Without
     // CLONE_SETTLS and the like the fourth and fifth argument are not looked at.
     unsafe {
-        asm!("ldr x3, [{state}, {token}]",
+        asm!("ldr x4, [{state}, {token}]",
              "svc 0",
-             "mov w3, {lifetime:w}",
+             "mov w4, {socket:w}",
              "cbnz w0, 2f",
              "bl {child}",
              "2:",
              token = const offset_of!(State, token), child = sym super::child,
-             state = in(reg) state, lifetime = in(reg) lifetime,
+             state = in(reg) state, socket = in(reg) socket,
              in("x8") libc::SYS_clone as usize, inlateout("x0") flags as usize => result,
              in("x1") super::client(), in("x2") pid,
-             in("x4") socket as usize, in("x5") idle as usize,
-             out("x3") _, out("x30") _);
+             in("x3") lifetime as usize, in("x5") idle as usize,
+             out("x4") _, out("x30") _);
     }
     result as i32
 }
@@ -93,11 +93,11 @@ pub unsafe fn clone(
 pub fn kill(state: &State, pid: i32, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours.
     unsafe {
-        asm!("ldr x3, [{state}, {token}]", "svc 0",
+        asm!("ldr x4, [{state}, {token}]", "svc 0",
              token = const offset_of!(State, token), state = in(reg) state,
              in("x8") libc::SYS_kill as usize,
              inlateout("x0") pid as usize => _, in("x1") signal as usize,
-             out("x3") _, options(nostack));
+             out("x4") _, options(nostack));
     }
 }
 
@@ -119,6 +119,19 @@ extern "C" fn __aarch64_ldadd4_relax() {
         "add w3, w2, w0",
         "stxr w4, w3, [x1]",
         "cbnz w4, 2b",
+        "mov w0, w2",
+        "ret"
+    )
+}
+
+/// The same for an exchange.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn __aarch64_swp4_relax() {
+    naked_asm!(
+        "2: ldxr w2, [x1]",
+        "stxr w3, w0, [x1]",
+        "cbnz w3, 2b",
         "mov w0, w2",
         "ret"
     )

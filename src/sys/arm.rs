@@ -83,18 +83,18 @@ pub unsafe fn clone(
     // returns; the token is wiped before any other code of it runs. Without
     // CLONE_SETTLS and the like the fourth and fifth argument are not looked at.
     unsafe {
-        asm!("ldr r3, [{state}, {token}]",
+        asm!("ldr r4, [{state}, {token}]",
              "bl {gate}",
-             "mov r3, {lifetime}",
+             "mov r4, {socket}",
              "cbnz r0, 2f",
              "push {{r4, r8}}",
              "bl {child}",
              "2:",
              token = const offset_of!(State, token), child = sym super::child, gate = sym gate,
-             state = in(reg) state, lifetime = in(reg) lifetime,
+             state = in(reg) state, socket = in(reg) socket,
              in("r5") libc::SYS_clone, inlateout("r0") flags => result,
-             in("r1") super::client(), in("r2") pid, in("r4") socket, in("r8") idle,
-             out("r3") _, out("r12") _, out("lr") _);
+             in("r1") super::client(), in("r2") pid, in("r3") lifetime, in("r8") idle,
+             out("r4") _, out("r12") _, out("lr") _);
     }
     result as i32
 }
@@ -105,10 +105,10 @@ pub unsafe fn clone(
 pub fn kill(state: &State, pid: i32, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours.
     unsafe {
-        asm!("ldr r3, [{state}, {token}]", "bl {gate}",
+        asm!("ldr r4, [{state}, {token}]", "bl {gate}",
              token = const offset_of!(State, token), gate = sym gate, state = in(reg) state,
              in("r5") libc::SYS_kill, inlateout("r0") pid => _, in("r1") signal,
-             out("r3") _, out("r12") _, out("lr") _);
+             out("r4") _, out("r12") _, out("lr") _);
     }
 }
 

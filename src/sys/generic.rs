@@ -2,10 +2,11 @@
 //! table, four functions that the compiler calls, and the help that an
 //! emulator needs.
 
-use super::{ANY, Arg, SET, Slot, State, arch, arg, from, to};
+use super::{ANY, Address, Arg, SET, Slot, State, arch, arg, from, to};
 use crate::log;
 use core::sync::atomic::Ordering::Relaxed;
 use libc::c_long;
+use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::fmt::id;
 
 /// The calls behind [`poll`], [`alarm`] and [`seconds`]: poll(2), alarm(2) and
@@ -157,6 +158,23 @@ pub fn action(signal: u32, handler: usize) {
         arg(SET),
         ANY
     );
+}
+
+/// Copies an address.
+///
+/// # Safety
+///
+/// That of such a copy.
+#[inline(always)]
+pub unsafe fn copy(from: *const SocketAddress, to: *mut SocketAddress) {
+    // SAFETY: the caller's.
+    unsafe { *to = *from }
+}
+
+/// Whether both are the same source.
+#[inline(always)]
+pub fn same(one: &Address, other: &Address) -> bool {
+    one.get().same_source(other.get())
 }
 
 /// A system call that must succeed: else the server ends, with text `id`.

@@ -21,12 +21,10 @@ use crate::session::Session;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use core::ptr::null;
 #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use core::ptr::null_mut;
-#[cfg(not(target_arch = "x86_64"))]
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
+use core::sync::atomic::{AtomicI32, AtomicU32};
 use libc::{SIGCHLD, c_long};
 use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::args::{self, Config};
@@ -108,31 +106,25 @@ pub use arch::{check, hold, note, placeholder, replace, say};
 pub struct State {
     /// What the command line asks for.
     pub config: Config<Word>,
-    /// What clone and kill must carry in their fourth argument register to
-    /// pass the cage: random, and in no memory or register of a child.
+    /// What clone, futex and kill must carry in their fifth argument register
+    /// to pass the cage: random, and in no memory or register of a child.
     token: usize,
-    /// Where the server listens, or was told to.
+    /// The address that a message names: where the server listens, or was told
+    /// to, and later that of whoever came last.
     pub listener: Address,
     /// Clients that there are.
     pub count: AtomicU32,
     /// When the last recurring error was logged ([`seconds`]).
     pub logged: Cell<u32>,
-    /// Whether the clients are being ended.
-    pub ended: AtomicBool,
     /// How a client ended, for a message.
     pub status: Cell<u32>,
     /// The socket of the client to be served next; 0 while there is none,
-    /// negative once none will come.
-    pub client: Cell<i32>,
-    /// The address that a message names: where the server listens, and later
-    /// whoever came last.
-    named: Cell<*const Address>,
+    /// `-EBADF` once none will come.
+    pub client: AtomicI32,
     /// The length of an address: the room there is, then what it was.
     len: Cell<u32>,
     /// The clients.
     pub slots: [Slot; SLOTS],
-    /// An empty set of signals.
-    none: u64,
     /// The cage's filter, which has the token in it.
     pub filter: [Instruction; crate::cage::LEN],
     /// The parent's stack, down from the end: the kernel's has whatever limit
@@ -144,12 +136,6 @@ impl State {
     /// The lower half of the token, which is what the filter looks at.
     pub fn token(&self) -> u32 {
         self.token as u32
-    }
-
-    /// The address for a message.
-    pub fn named(&self) -> &SocketAddress {
-        // SAFETY: an address in the state.
-        unsafe { (*self.named.get()).get() }
     }
 }
 
@@ -203,6 +189,12 @@ impl Address {
         unsafe { &*self.0.get() }
     }
 
+    /// Whether both are the same source.
+    #[inline(always)]
+    pub fn same(&self, other: &Self) -> bool {
+        arch::same(self, other)
+    }
+
     /// Changes the family.
     pub fn set_family(&self, family: u8) {
         // SAFETY: as above.
@@ -220,13 +212,10 @@ static mut STATE: State = State {
     listener: Address::new(),
     count: AtomicU32::new(0),
     logged: Cell::new(0),
-    ended: AtomicBool::new(false),
     status: Cell::new(0),
-    client: Cell::new(0),
-    named: Cell::new(null()),
+    client: AtomicI32::new(0),
     len: Cell::new(0),
     slots: [const { Slot::free() }; SLOTS],
-    none: 0,
     filter: [const { Instruction::new() }; crate::cage::LEN],
     stack: UnsafeCell::new([0; 8 * 4096]),
 };
@@ -279,11 +268,40 @@ pub fn find(state: &State, mut is: impl FnMut(&Slot) -> bool) -> Option<&Slot> {
     }
 }
 
+/// A free slot, with the address of the client to be served next.
+#[inline(always)]
+fn free(state: &State) -> &Slot {
+    let mut slot = state.slots.as_ptr().cast_mut().wrapping_sub(1);
+    // SAFETY: there are more slots than clients: the count says so before a
+    // client is taken, and it goes down after the slot is free.
+    unsafe {
+        loop {
+            slot = opaque(slot.wrapping_add(1));
+            if (*slot).pid.load(Relaxed) == 0 {
+                break;
+            }
+        }
+        arch::copy(state.listener.0.get(), (*slot).address.0.get());
+        &*slot
+    }
+}
+
 /// `value`; the compiler is kept from knowing where it is, and what.
 #[inline(always)]
 pub fn hide<T>(value: &T) -> &T {
     // SAFETY: the pointer is what it was.
     unsafe { &*opaque((&raw const *value).cast_mut()) }
+}
+
+/// `value`; the compiler is kept from knowing what it was compared with.
+#[inline(always)]
+#[allow(asm_sub_register)]
+pub fn veil(mut value: i32) -> i32 {
+    // SAFETY: no instruction at all.
+    unsafe {
+        core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags))
+    };
+    value
 }
 
 /// The stack of a child, with the client's buffer at its top, so that a short
@@ -400,7 +418,6 @@ extern "C" fn start(stack: *const usize) -> ! {
     // has the state yet.
     unsafe {
         let mut args = Args(stack.add(2).cast());
-        (*state).named.set(&raw const (*state).listener);
         let stop = args::parse(
             &mut (*state).config,
             (*state).listener.0.get_mut(),
@@ -447,10 +464,11 @@ extern "C" fn handle(signal: i32, _: *const (), frame: *const State) {
     }
 }
 
-/// A child process that serves `socket`; its pid is in `slot` before any
+/// A child process that serves the client; its pid is in a slot before any
 /// signal of it can arrive (`CLONE_PARENT_SETTID`, clone(2)).
 #[inline(always)]
-pub fn fork(state: &State, slot: &Slot) -> i32 {
+pub fn fork(state: &State) -> i32 {
+    let slot = free(state);
     let flags = libc::CLONE_PARENT_SETTID | SIGCHLD;
     let (idle, lifetime) = (state.config.idle(), state.config.lifetime());
     #[cfg(not(target_arch = "x86_64"))]
@@ -462,7 +480,7 @@ pub fn fork(state: &State, slot: &Slot) -> i32 {
             state,
             flags as u32,
             slot.pid.as_ptr(),
-            state.client.get() as u32,
+            state.client.load(Relaxed) as u32,
             idle,
             lifetime,
         )
@@ -616,33 +634,26 @@ pub fn own_name(state: &State, address: &Address) {
     );
 }
 
-/// Has messages name `address`.
-#[inline(always)]
-pub fn name(state: &State, address: &Address) {
-    state.named.set(address);
-}
-
 /// getpeername(2) of standard input.
 #[inline(always)]
-pub fn peer_name(state: &State, address: &Address) {
+pub fn peer_name(state: &State) {
     // SAFETY: writes no more than that many bytes.
     call!(
         SYS_getpeername,
         arg(0u32),
-        cell(address.0.get()),
+        cell(state.listener.0.get()),
         room(state)
     );
 }
 
 /// accept(2)
 #[inline(always)]
-pub fn accept(state: &State, address: &Address) -> i32 {
-    state.named.set(address);
+pub fn accept(state: &State) -> i32 {
     // SAFETY: writes no more than that many bytes.
     call!(
         SYS_accept,
         arg(LISTENER),
-        cell(address.0.get()),
+        cell(state.listener.0.get()),
         room(state)
     )
 }
@@ -736,11 +747,19 @@ pub const NONE: i64 = 0;
 pub const CHILDREN: i64 = 1 << (SIGCHLD - 1);
 pub const ALL: i64 = -1;
 
-/// Sleeps until a signal, none being held back meanwhile (sigsuspend(2)).
+/// Sleeps while there are `count` clients (futex(2), FUTEX_WAIT): a client that
+/// ends before the call does not go unseen either. It takes the token.
 #[inline(always)]
-pub fn suspend(state: &State) {
-    // SAFETY: reads the set.
-    call!(SYS_rt_sigsuspend, from(&state.none), arg(SET));
+pub fn wait_while(state: &State, count: u32) {
+    // SAFETY: reads the count.
+    call!(
+        SYS_futex,
+        cell(state.count.as_ptr()),
+        arg(libc::FUTEX_WAIT as u32),
+        arg(count),
+        arg(0u32),
+        arg(state.token as u64)
+    );
 }
 
 /// Sleeps that long, or until a signal.

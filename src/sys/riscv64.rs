@@ -73,18 +73,18 @@ pub unsafe fn clone(
     // returns; the token is wiped before any other code of it runs. Without
     // CLONE_SETTLS and the like the fourth and fifth argument are not looked at.
     unsafe {
-        asm!("ld a3, {token}({state})",
+        asm!("ld a4, {token}({state})",
              "ecall",
-             "mv a3, {lifetime}",
+             "mv a4, {socket}",
              "bnez a0, 2f",
              "call {child}",
              "2:",
              token = const offset_of!(State, token), child = sym super::child,
-             state = in(reg) state, lifetime = in(reg) lifetime,
+             state = in(reg) state, socket = in(reg) socket,
              in("a7") libc::SYS_clone as usize, inlateout("a0") flags as usize => result,
              in("a1") super::client(), in("a2") pid,
-             in("a4") socket as usize, in("a5") idle as usize,
-             out("a3") _, out("ra") _);
+             in("a3") lifetime as usize, in("a5") idle as usize,
+             out("a4") _, out("ra") _);
     }
     result as i32
 }
@@ -95,11 +95,11 @@ pub unsafe fn clone(
 pub fn kill(state: &State, pid: i32, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours.
     unsafe {
-        asm!("ld a3, {token}({state})", "ecall",
+        asm!("ld a4, {token}({state})", "ecall",
              token = const offset_of!(State, token), state = in(reg) state,
              in("a7") libc::SYS_kill as usize,
              inlateout("a0") pid as usize => _, in("a1") signal as usize,
-             out("a3") _, options(nostack));
+             out("a4") _, options(nostack));
     }
 }
 

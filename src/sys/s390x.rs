@@ -83,9 +83,9 @@ pub unsafe fn clone(
     // returns; the token is wiped before any other code of it runs. Without
     // CLONE_SETTLS and the like the fourth and fifth argument are not looked at.
     unsafe {
-        asm!("lg %r5, {token}({state})",
+        asm!("lg %r6, {token}({state})",
              "svc 0",
-             "lgr %r5, {lifetime}",
+             "lgr %r6, {socket}",
              "ltgr %r2, %r2",
              "jne 2f",
              "la %r3, {frame}(%r15)",
@@ -94,11 +94,11 @@ pub unsafe fn clone(
              "2:",
              token = const offset_of!(State, token), frame = const FRAME,
              child = sym super::child, state = in(reg_addr) state,
-             lifetime = in(reg) lifetime as usize, idle = in(reg) idle as usize,
+             socket = in(reg) socket as usize, idle = in(reg) idle as usize,
              in("r1") libc::SYS_clone as usize,
              inlateout("r2") super::client().byte_sub(FRAME) => result,
-             in("r3") flags as usize, in("r4") pid, in("r6") socket as usize,
-             out("r5") _, out("r14") _);
+             in("r3") flags as usize, in("r4") pid, in("r5") lifetime as usize,
+             out("r6") _, out("r14") _);
     }
     result as i32
 }
@@ -109,11 +109,11 @@ pub unsafe fn clone(
 pub fn kill(state: &State, pid: i32, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours.
     unsafe {
-        asm!("lg %r5, {token}({state})", "svc 0",
+        asm!("lg %r6, {token}({state})", "svc 0",
              token = const offset_of!(State, token), state = in(reg_addr) state,
              in("r1") libc::SYS_kill as usize,
              inlateout("r2") pid as usize => _, in("r3") signal as usize,
-             out("r5") _, options(nostack));
+             out("r6") _, options(nostack));
     }
 }
 

@@ -141,8 +141,8 @@ unsafe extern "C" fn clone_gate(
 ) -> i32 {
     naked_asm!(
         "push ebx",
-        "push esi",
-        "mov esi, [esp + 12]",
+        "push edi",
+        "mov edi, [esp + 12]",
         "mov ecx, [esp + 16]",
         "mov ebx, [esp + 20]",
         "mov edx, [esp + 24]",
@@ -151,13 +151,13 @@ unsafe extern "C" fn clone_gate(
         "int 0x80",
         "test eax, eax",
         "jnz 2f",
-        "xor esi, esi",
+        "xor edi, edi",
         "sub esp, 32",
         "movups [esp + 8], xmm0",
         "mov [esp + 4], ecx",
         "call {child}",
         "2:",
-        "pop esi",
+        "pop edi",
         "pop ebx",
         "ret",
         clone = const libc::SYS_clone,
@@ -176,8 +176,8 @@ pub fn kill(state: &State, pid: i32, signal: i32) {
             arg(pid as u32),
             arg(signal as u32),
             ANY,
-            token,
             ANY,
+            token,
         )
     };
 }

@@ -5,9 +5,10 @@
 //! multiple of 16 at each call. clone(2): flags, stack, parent_tid, child_tid,
 //! tls.
 
-use super::{Arg, State, arg};
+use super::{Address, Arg, State, arg};
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
+use rot13d_pure::addr::SocketAddress;
 
 /// `AUDIT_ARCH_X86_64`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -244,9 +245,9 @@ pub unsafe fn clone(
     // The child has an address space and a stack of its own, on which it never
     // returns; the token is wiped before any other code of it runs.
     unsafe {
-        asm!("mov r10, [{state} + {token}]",
+        asm!("mov r8, [{state} + {token}]",
              "syscall",
-             "xor r10d, r10d",
+             "mov r8d, r10d",
              "test eax, eax",
              "jnz 2f",
              "mov ecx, {lifetime:e}",
@@ -256,8 +257,8 @@ pub unsafe fn clone(
              state = in(reg) state, lifetime = in(reg) lifetime,
              inlateout("rax") libc::SYS_clone as usize => result,
              in("rdi") flags as usize, in("rsi") super::client(), in("rdx") pid,
-             in("r8") socket, in("r9") idle,
-             out("r10") _, out("rcx") _, out("r11") _);
+             in("r10") socket, in("r9") idle,
+             out("r8") _, out("rcx") _, out("r11") _);
     }
     result as i32
 }
@@ -268,11 +269,11 @@ pub unsafe fn clone(
 pub fn kill(state: &State, pid: i32, signal: i32) {
     // SAFETY: kill(2) touches no memory of ours.
     unsafe {
-        asm!("mov r10, [{state} + {token}]", "syscall",
+        asm!("mov r8, [{state} + {token}]", "syscall",
              token = const offset_of!(State, token), state = in(reg) state,
              inlateout("rax") libc::SYS_kill as usize => _,
              in("edi") pid, in("esi") signal,
-             out("r10") _, out("rcx") _, out("r11") _, options(nostack));
+             out("r8") _, out("rcx") _, out("r11") _, options(nostack));
     }
 }
 
@@ -292,6 +293,33 @@ pub fn action(signal: u32, handler: usize) {
     }
 }
 const SA_RESTORER: i32 = 0x0400_0000;
+
+/// Copies an address.
+///
+/// # Safety
+///
+/// That of such a copy.
+#[inline(always)]
+pub unsafe fn copy(from: *const SocketAddress, to: *mut SocketAddress) {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("rep movsd", inout("rsi") from => _, inout("rdi") to => _,
+             inout("rcx") size_of::<SocketAddress>() / 4 => _, options(nostack, preserves_flags));
+    }
+}
+
+/// Whether both are the same source.
+#[inline(always)]
+pub fn same(one: &Address, other: &Address) -> bool {
+    let (one, other) = (one.0.get(), other.0.get());
+    // SAFETY: reads both, from behind the port to before the scope.
+    unsafe {
+        asm!("repe cmpsd", "jne {}", label { return false },
+             inout("rsi") one.byte_add(4) => _, inout("rdi") other.byte_add(4) => _,
+             inout("rcx") 5usize => _, options(nostack, readonly));
+    }
+    true
+}
 
 /// poll(2) of `count` descriptors.
 ///
