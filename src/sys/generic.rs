@@ -93,12 +93,6 @@ pub fn note(id: u32) {
     say(id, 0);
 }
 
-/// See [`crate::log::fatal`].
-pub fn fatal(id: u32, result: i32) -> ! {
-    say(id, -result as u32);
-    exit(111)
-}
-
 /// See [`super::hold`].
 #[inline(never)]
 pub fn hold(signals: i64) {
@@ -190,10 +184,12 @@ pub unsafe fn need(id: u8, nr: u32, a: Arg, b: Arg, c: Arg, d: Arg, e: Arg) -> i
     result
 }
 
+/// Ends the server with text `id` if `result` is an error.
 #[inline(never)]
-fn check(id: u8, result: i32) {
+pub fn check(id: u8, result: i32) {
     if result < 0 {
-        fatal(id.into(), result)
+        say(id.into(), -result as u32);
+        exit(111)
     }
 }
 
