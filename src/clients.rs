@@ -22,7 +22,7 @@ pub fn find(state: &State, pid: i32) -> Option<&Slot> {
 pub fn refused(state: &State) -> bool {
     let mut left = state.config.per_source();
     let mut full = |slot: &Slot| {
-        if slot.pid.load(Relaxed) != 0 && state.listener.same(&slot.address) {
+        if slot.pid.load(Relaxed) != 0 && state.same_source(slot) {
             left -= 1;
             return left == 0;
         }

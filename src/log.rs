@@ -27,8 +27,10 @@ pub extern "C" fn print(id: u32, first: u32, fd: u32) {
 #[inline(always)]
 pub fn back_off(state: &State, id: u32, result: i32) {
     let now = sys::seconds();
-    if state.logged.replace(now) != now {
+    if state.logged.swap(now, Relaxed) != now {
         say(id, -result as u32);
     }
+    // A child's end cuts it short, also where `next` has held that back.
+    sys::hold(sys::NONE);
     sys::sleep(100);
 }

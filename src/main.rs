@@ -65,7 +65,7 @@ fn become_user(state: &State) {
 /// Says where the server listens, in the log and under `-1`.
 #[inline(always)]
 fn announce(state: &State) {
-    sys::own_name(state, &state.listener);
+    sys::own_name(state);
     let host = state.listener.get();
     log::note(id::LISTENING.into());
     if state.config.ready() {

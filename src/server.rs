@@ -82,7 +82,7 @@ fn take(state: &State) -> u32 {
         }
     }
     sys::peer_name(state);
-    if !sys::listens(state) {
+    if !sys::listens() {
         // Something to close in place of a listener.
         sys::placeholder();
         state.client.store(LISTENER as i32 + 1, Relaxed);
@@ -98,34 +98,36 @@ fn take(state: &State) -> u32 {
 pub fn run(mut state: &State) -> ! {
     loop {
         state = sys::hide(state);
-        if let Err((id, result)) = next(state) {
+        if let Err((id, result)) = next(&mut state) {
             log::back_off(state, id.into(), result);
         }
     }
 }
 
-/// Starts one client, or comes back without: with what is short, if it is.
+/// Starts one client, or comes back without: with what is short.
 #[inline(always)]
-fn next(state: &State) -> Result<(), (u8, i32)> {
+fn next(state: &mut &State) -> Result<(), (u8, i32)> {
     // One for whom there was no process is there still.
-    let client = state.client.load(Relaxed);
-    if client <= 0 {
+    loop {
+        *state = sys::hide(state);
+        let client = state.client.load(Relaxed);
+        if client >= LISTENER as i32 {
+            break;
+        }
         let count = state.count.load(Relaxed);
-        if client != -libc::EBADF && count < state.config.clients() {
-            let result = sys::accept(state);
-            state.client.store(result, Relaxed);
-            return if is_short(result) {
-                Err((id::ACCEPT, result))
-            } else {
-                Ok(())
-            };
+        if client == -libc::EBADF || count >= state.config.clients() {
+            // The listener is closed, or the limit is reached.
+            if count == 0 {
+                sys::exit(0)
+            }
+            sys::wait_while(state, count);
+            continue;
         }
-        // At the limit, or the listener is closed.
-        if count == 0 {
-            sys::exit(0)
+        let result = sys::accept(state);
+        state.client.store(result, Relaxed);
+        if is_short(result) {
+            return Err((id::ACCEPT, result));
         }
-        sys::wait_while(state, count);
-        return Ok(());
     }
     if clients::refused(state) {
         log::note(id::REFUSED.into());
@@ -135,18 +137,13 @@ fn next(state: &State) -> Result<(), (u8, i32)> {
             sys::hold(sys::CHILDREN);
         }
         let pid = sys::fork(state);
-        'quiet: {
-            if pid > 0 {
-                state.count.fetch_add(1, Relaxed);
-                if !state.config.verbose() {
-                    break 'quiet;
-                }
-                log::say(id::START.into(), pid as u32);
-            }
+        if pid <= 0 {
+            return Err((id::FORK, pid));
+        }
+        state.count.fetch_add(1, Relaxed);
+        if state.config.verbose() {
+            log::say(id::START.into(), pid as u32);
             sys::hold(sys::NONE);
-            if pid <= 0 {
-                return Err((id::FORK, pid));
-            }
         }
     }
     sys::close(state.client.swap(0, Relaxed) as u32);

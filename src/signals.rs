@@ -59,9 +59,9 @@ fn reap(mut state: &State) {
 #[inline(always)]
 fn terminate(state: &State) {
     let mut grace = state.config.grace();
-    let result = sys::veil(sys::close(LISTENER));
+    let result = sys::close(LISTENER);
     if result == -libc::EBADF {
-        state.client.store(result, Relaxed);
+        state.client.store(sys::veil(result), Relaxed);
         clients::kill(state);
         grace = 1;
     }

@@ -309,7 +309,8 @@ fn readable(line: &str) -> String {
     });
     words = words
         .replace("SA_RESTORER|", "")
-        .replace(", sa_restorer=ADDRESS", "");
+        .replace(", sa_restorer=ADDRESS", "")
+        .replace(", sa_restorer=NULL", "");
     words = replace_each(&words, "parent_tid=[", ']', |_| {
         "parent_tid=[PID]".to_owned()
     });

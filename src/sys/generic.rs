@@ -2,7 +2,7 @@
 //! table, four functions that the compiler calls, and the help that an
 //! emulator needs.
 
-use super::{ANY, Address, Arg, SET, Slot, State, arch, arg, from, to};
+use super::{ANY, Address, Arg, SET, Slot, State, arch, arg, cell, from, to};
 use crate::log;
 use core::sync::atomic::Ordering::Relaxed;
 use libc::c_long;
@@ -72,6 +72,23 @@ pub fn option(fd: u32, level: u32, name: u32, value: usize) -> i32 {
     )
 }
 
+/// Option `name` of standard input, which must be a socket (getsockopt(2)).
+#[inline(always)]
+pub fn get_option(name: u32) -> u32 {
+    let (mut value, mut len) = (0u32, size_of::<u32>() as u32);
+    // SAFETY: writes an int, and its length.
+    need!(
+        GETSOCKOPT,
+        SYS_getsockopt,
+        arg(0u32),
+        arg(libc::SOL_SOCKET as u32),
+        arg(name),
+        to(&mut value),
+        to(&mut len)
+    );
+    value
+}
+
 /// exit(2): the process, which has but this thread.
 #[inline(never)]
 pub fn exit(code: u32) -> ! {
@@ -131,7 +148,13 @@ struct Action {
     mask: [u32; 2],
 }
 
-/// See [`super::action`].
+/// The address of the signal handler.
+#[inline(always)]
+pub fn handler() -> usize {
+    (super::handle as *const ()).addr()
+}
+
+/// See [`super::actions`].
 #[inline(always)]
 pub fn action(signal: u32, handler: usize) {
     const SA_RESTORER: usize = 0x0400_0000;
@@ -165,10 +188,18 @@ pub unsafe fn copy(from: *const SocketAddress, to: *mut SocketAddress) {
     unsafe { *to = *from }
 }
 
-/// Whether both are the same source.
+/// Whether `slot` has the source of the last address.
 #[inline(always)]
-pub fn same(one: &Address, other: &Address) -> bool {
-    one.get().same_source(other.get())
+pub fn same_source(state: &State, slot: &Slot) -> bool {
+    state.listener.get().same_source(slot.address.get())
+}
+
+/// accept(2) or its like, which sets `address`.
+#[inline(always)]
+pub fn name(nr: u32, fd: u32, address: &Address) -> i32 {
+    let mut len = super::LEN;
+    // SAFETY: writes no more than that many bytes.
+    unsafe { arch::call(nr, arg(fd), cell(address.0.get()), to(&mut len), ANY, ANY) as i32 }
 }
 
 /// A system call that must succeed: else the server ends, with text `id`.

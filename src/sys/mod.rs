@@ -115,14 +115,12 @@ pub struct State {
     /// Clients that there are.
     pub count: AtomicU32,
     /// When the last recurring error was logged ([`seconds`]).
-    pub logged: Cell<u32>,
+    pub logged: AtomicU32,
     /// How a client ended, for a message.
     pub status: Cell<u32>,
     /// The socket of the client to be served next; 0 while there is none,
     /// `-EBADF` once none will come.
     pub client: AtomicI32,
-    /// The length of an address: the room there is, then what it was.
-    len: Cell<u32>,
     /// The clients.
     pub slots: [Slot; SLOTS],
     /// The cage's filter, which has the token in it.
@@ -133,6 +131,12 @@ pub struct State {
 }
 
 impl State {
+    /// Whether `slot` is of a client from the same source as the address.
+    #[inline(always)]
+    pub fn same_source(&self, slot: &Slot) -> bool {
+        arch::same_source(self, slot)
+    }
+
     /// The lower half of the token, which is what the filter looks at.
     pub fn token(&self) -> u32 {
         self.token as u32
@@ -189,12 +193,6 @@ impl Address {
         unsafe { &*self.0.get() }
     }
 
-    /// Whether both are the same source.
-    #[inline(always)]
-    pub fn same(&self, other: &Self) -> bool {
-        arch::same(self, other)
-    }
-
     /// Changes the family.
     pub fn set_family(&self, family: u8) {
         // SAFETY: as above.
@@ -211,10 +209,9 @@ static mut STATE: State = State {
     token: 0,
     listener: Address::new(),
     count: AtomicU32::new(0),
-    logged: Cell::new(0),
+    logged: AtomicU32::new(0),
     status: Cell::new(0),
     client: AtomicI32::new(0),
-    len: Cell::new(0),
     slots: [const { Slot::free() }; SLOTS],
     filter: [const { Instruction::new() }; crate::cage::LEN],
     stack: UnsafeCell::new([0; 8 * 4096]),
@@ -259,7 +256,7 @@ pub fn find(state: &State, mut is: impl FnMut(&Slot) -> bool) -> Option<&Slot> {
             if is(&*slot) {
                 return Some(&*slot);
             }
-            slot = slot.add(1);
+            slot = opaque(slot.add(1));
         }
         left -= 1;
         if left == 0 {
@@ -313,7 +310,8 @@ struct Client {
     session: Session,
 }
 
-const FRAMES: usize = 7 * 4096 + 1024;
+/// On x86_64 no return address lies above the frames.
+const FRAMES: usize = 7 * 4096 + 1024 - if cfg!(target_arch = "x86_64") { 8 } else { 0 };
 
 #[unsafe(link_section = ".bss.client")]
 static mut CLIENT: Client = Client {
@@ -543,21 +541,10 @@ fn file(fd: u32) -> u128 {
 
 /// Whether standard input listens; else it is connected. Makes it block.
 #[inline(always)]
-pub fn listens(state: &State) -> bool {
+pub fn listens() -> bool {
     // SAFETY: touches no memory.
     call!(SYS_fcntl, arg(0u32), arg(libc::F_SETFL as u32), arg(0u32));
-    let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_ACCEPTCONN as u32);
-    // SAFETY: writes an int, and its length.
-    need!(
-        GETSOCKOPT,
-        SYS_getsockopt,
-        arg(0u32),
-        arg(level),
-        arg(name),
-        cell(state.status.as_ptr()),
-        cell(state.len.as_ptr())
-    );
-    state.status.get() != 0
+    arch::get_option(libc::SO_ACCEPTCONN as u32) != 0
 }
 
 /// Another descriptor for standard input, the lowest one.
@@ -603,14 +590,6 @@ pub fn try_socket(family: u8) -> i32 {
     )
 }
 
-/// Says how much room there is for an address. Each time: the kernel writes how
-/// long it was, and a local one may be longer.
-#[inline(always)]
-fn room(state: &State) -> Arg {
-    state.len.set(LEN);
-    cell(state.len.as_ptr())
-}
-
 /// The length of a socket address.
 const LEN: u32 = size_of::<SocketAddress>() as u32;
 
@@ -621,41 +600,23 @@ pub fn bind(address: &Address) {
     need!(BIND, SYS_bind, arg(LISTENER), from(address), arg(LEN));
 }
 
-/// getsockname(2)
+/// getsockname(2) of the listener.
 #[inline(always)]
-pub fn own_name(state: &State, address: &Address) {
-    // SAFETY: writes no more than that many bytes.
-    need!(
-        GETSOCKNAME,
-        SYS_getsockname,
-        arg(LISTENER),
-        cell(address.0.get()),
-        room(state)
-    );
+pub fn own_name(state: &State) {
+    let result = arch::name(nr::SYS_getsockname as u32, LISTENER, &state.listener);
+    check(id::GETSOCKNAME, result);
 }
 
 /// getpeername(2) of standard input.
 #[inline(always)]
 pub fn peer_name(state: &State) {
-    // SAFETY: writes no more than that many bytes.
-    call!(
-        SYS_getpeername,
-        arg(0u32),
-        cell(state.listener.0.get()),
-        room(state)
-    );
+    arch::name(nr::SYS_getpeername as u32, 0, &state.listener);
 }
 
 /// accept(2)
 #[inline(always)]
 pub fn accept(state: &State) -> i32 {
-    // SAFETY: writes no more than that many bytes.
-    call!(
-        SYS_accept,
-        arg(LISTENER),
-        cell(state.listener.0.get()),
-        room(state)
-    )
+    arch::name(nr::SYS_accept as u32, LISTENER, &state.listener)
 }
 
 /// listen(2)
@@ -732,11 +693,7 @@ pub fn actions() {
     let mut handler = libc::SIG_IGN;
     while signals != 0 {
         arch::action(signals as u32 & 31, handler);
-        #[cfg(not(target_arch = "riscv64"))]
-        let handle = handle as *const ();
-        #[cfg(target_arch = "riscv64")]
-        let handle = arch::restorer as *const ();
-        handler = handle.addr();
+        handler = arch::handler();
         signals >>= 5;
     }
 }

@@ -26,6 +26,12 @@ extern "C" fn _start() -> ! {
                state = sym super::STATE, end = const super::STACK, start = sym super::start)
 }
 
+/// The address of the signal handler.
+#[inline(always)]
+pub fn handler() -> usize {
+    (restorer as *const ()).addr()
+}
+
 /// The signal handler, which returns by sigreturn(2) itself: the kernel knows no
 /// restorer here and would have it return through the vDSO, which a child does
 /// not have. After the call the stack pointer is again that of the frame.

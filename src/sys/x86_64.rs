@@ -5,7 +5,7 @@
 //! multiple of 16 at each call. clone(2): flags, stack, parent_tid, child_tid,
 //! tls.
 
-use super::{Address, Arg, State, arg};
+use super::{Address, Arg, Slot, State, arg};
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
 use rot13d_pure::addr::SocketAddress;
@@ -72,7 +72,8 @@ check:
 option:
     push 0
     push rcx
-    mov r10, rsp
+    push rsp
+    pop r10
     push 16
     pop r8
     push {setsockopt}
@@ -84,7 +85,8 @@ option:
 
 hold:
     push rdi
-    mov rsi, rsp
+    push rsp
+    pop rsi
     push {setmask}
     pop rdi
     push {set}
@@ -96,8 +98,12 @@ hold:
     pop rax
     ret
 
-    # Where a signal handler returns to (sigreturn(2)).
-restorer:
+    # The signal handler, which returns by sigreturn(2) itself: then nobody need be
+    # told of another function that does. Its own return address is not used; behind
+    # that is the frame.
+handler:
+    pop rax
+    call {handle}
     push {sigreturn}
     pop rax
     syscall
@@ -111,7 +117,7 @@ say:
     pop rdx
     # {print} is next.
 "#,
-    print = sym crate::log::print,
+    print = sym crate::log::print, handle = sym super::handle,
     close = const libc::SYS_close, open = const libc::SYS_open, path = const libc::O_PATH,
     exit = const libc::SYS_exit, setsockopt = const libc::SYS_setsockopt,
     setmask = const libc::SIG_SETMASK, set = const super::SET,
@@ -239,7 +245,7 @@ pub unsafe fn clone(
     idle: u32,
     lifetime: u32,
 ) -> i32 {
-    let result: usize;
+    let result;
     // SAFETY: the kernel keeps every register but three, in the child as well,
     // so that what is for `child` is where its ABI wants it, or one move away.
     // The child has an address space and a stack of its own, on which it never
@@ -248,19 +254,17 @@ pub unsafe fn clone(
         asm!("mov r8, [{state} + {token}]",
              "syscall",
              "mov r8d, r10d",
-             "test eax, eax",
-             "jnz 2f",
              "mov ecx, {lifetime:e}",
-             "call {child}",
-             "2:",
+             "test eax, eax",
+             "jz {child}",
              token = const offset_of!(State, token), child = sym super::child,
              state = in(reg) state, lifetime = in(reg) lifetime,
-             inlateout("rax") libc::SYS_clone as usize => result,
+             inlateout("eax") libc::SYS_clone as i32 => result,
              in("rdi") flags as usize, in("rsi") super::client(), in("rdx") pid,
              in("r10") socket, in("r9") idle,
              out("r8") _, out("rcx") _, out("r11") _);
     }
-    result as i32
+    result
 }
 
 /// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
@@ -277,6 +281,31 @@ pub fn kill(state: &State, pid: i32, signal: i32) {
     }
 }
 
+/// Option `name` of standard input, which must be a socket (getsockopt(2)). The kernel
+/// is told of the room for it, and writes it, on the stack.
+#[inline(always)]
+pub fn get_option(name: u32) -> u32 {
+    let value;
+    // SAFETY: writes an int, and its length.
+    unsafe {
+        asm!("push 4", "push rsp", "pop r8", "push rax", "push rsp", "pop r10",
+             "call call_or_end", "pop rcx", "pop rdx",
+             inlateout("rax") libc::SYS_getsockopt => _, in("edi") 0,
+             in("esi") libc::SOL_SOCKET, inlateout("edx") name => _,
+             out("ecx") value, out("r8") _, out("r10") _, out("r11") _);
+    }
+    value
+}
+
+/// The address of the signal handler.
+#[inline(always)]
+pub fn handler() -> usize {
+    let handler;
+    // SAFETY: takes an address, touches nothing.
+    unsafe { asm!("lea {}, [rip + handler]", out(reg) handler, options(pure, nomem, nostack)) };
+    handler
+}
+
 /// Has `signal` handled by `handler`, with all signals held back (sigaction(2)). The
 /// kernel's `struct sigaction` is pushed in place, which is half of what the compiler
 /// makes of it.
@@ -284,8 +313,8 @@ pub fn kill(state: &State, pid: i32, signal: i32) {
 pub fn action(signal: u32, handler: usize) {
     // SAFETY: reads the structure: handler, flags, restorer, mask.
     unsafe {
-        asm!("push -1", "lea rsi, [rip + restorer]", "push rsi", "push {flags}", "push {handler}",
-             "mov rsi, rsp", "call call_or_end", "add rsp, 32",
+        asm!("push -1", "push 0", "push {flags}", "push {handler}",
+             "push rsp", "pop rsi", "call call_or_end", "add rsp, 32",
              flags = const super::ACTION_FLAGS | SA_RESTORER, handler = in(reg) handler,
              inlateout("rax") libc::SYS_rt_sigaction => _, in("edi") signal,
              in("edx") 0, in("r10") u64::from(super::SET),
@@ -308,17 +337,33 @@ pub unsafe fn copy(from: *const SocketAddress, to: *mut SocketAddress) {
     }
 }
 
-/// Whether both are the same source.
+/// Whether `slot` has the source of the last address: what is behind family and
+/// port, but for the scope.
 #[inline(always)]
-pub fn same(one: &Address, other: &Address) -> bool {
-    let (one, other) = (one.0.get(), other.0.get());
-    // SAFETY: reads both, from behind the port to before the scope.
+pub fn same_source(state: &State, slot: &Slot) -> bool {
+    // SAFETY: reads both.
     unsafe {
-        asm!("repe cmpsd", "jne {}", label { return false },
-             inout("rsi") one.byte_add(4) => _, inout("rdi") other.byte_add(4) => _,
-             inout("rcx") 5usize => _, options(nostack, readonly));
+        asm!("lea rsi, [{state} + {own} + 4]", "lea rdi, [{slot} + {other} + 4]",
+             "push 5", "pop rcx", "repe cmpsd", "jne {}", label { return false },
+             own = const offset_of!(State, listener), other = const offset_of!(Slot, address),
+             state = in(reg) state, slot = in(reg) slot,
+             out("rsi") _, out("rdi") _, out("rcx") _, options(readonly));
     }
     true
+}
+
+/// accept(2) or its like, which sets `address`: it is told how much room there is,
+/// and tells how long the address was, on the stack.
+#[inline(always)]
+pub fn name(nr: u32, fd: u32, address: &Address) -> i32 {
+    let result;
+    // SAFETY: writes no more than that many bytes.
+    unsafe {
+        asm!("push {}", "push rsp", "pop rdx", "syscall", "pop rdx", const super::LEN,
+             inlateout("eax") nr => result, in("edi") fd, in("rsi") address,
+             out("rdx") _, lateout("rcx") _, lateout("r11") _);
+    }
+    result
 }
 
 /// poll(2) of `count` descriptors.
