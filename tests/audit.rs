@@ -315,9 +315,13 @@ fn readable(line: &str) -> String {
         "parent_tid=[PID]".to_owned()
     });
     // Values that strace cannot read, since they are longer than need be.
-    words = replace_each(&words, "TIMEO_OLD, \"", ',', |_| "TIMEO, 600 s,".to_owned());
+    words = replace_each(&words, "TIMEO_OLD, \"", ',', |bytes| {
+        format!("TIMEO, {} s,", number(&bytes["TIMEO_OLD, \"".len()..]))
+    });
     if name(&words) == "setsockopt" {
-        words = replace_each(&words, "\"\\", ',', |bytes| format!("[{}],", &bytes[2..3]));
+        words = replace_each(&words, ", \"", ',', |bytes| {
+            format!(", [{}],", number(&bytes[", \"".len()..]))
+        });
     }
     // Without strace's notes on the result.
     if let Some(end) = words
@@ -337,6 +341,31 @@ fn readable(line: &str) -> String {
         words = words.split(' ').map(word).collect::<Vec<_>>().join(" ");
     }
     words
+}
+
+/// The little-endian number in the first four bytes of what strace shows as a string.
+fn number(shown: &str) -> u32 {
+    let mut rest = shown.as_bytes();
+    let bytes = [(); 4].map(|()| {
+        let (byte, length) = match rest {
+            [b'\\', b'0'..=b'7', ..] => {
+                let digits = rest[1..].iter().take(3);
+                let digits = digits.take_while(|digit| matches!(digit, b'0'..=b'7'));
+                let value = |value: u32, digit: &u8| 8 * value + u32::from(digit - b'0');
+                let length = 1 + digits.clone().count();
+                (digits.fold(0, value) as u8, length)
+            }
+            [b'\\', letter, ..] => {
+                let place = b"abtnvfr".iter().position(|other| other == letter);
+                (place.map_or(*letter, |place| 7 + place as u8), 2)
+            }
+            [byte, ..] => (*byte, 1),
+            [] => panic!("no number: {shown}"),
+        };
+        rest = &rest[length..];
+        byte
+    });
+    u32::from_le_bytes(bytes)
 }
 
 /// Replaces everything that begins with `start` and ends with `end`.
