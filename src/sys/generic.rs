@@ -149,6 +149,7 @@ struct Action {
 }
 
 /// The address of the signal handler.
+#[cfg(not(target_arch = "riscv64"))]
 #[inline(always)]
 pub fn handler() -> usize {
     (super::handle as *const ()).addr()
