@@ -163,7 +163,7 @@ pub fn placeholder() -> i32 {
 pub fn replace(fd: u32) {
     // SAFETY: as above.
     unsafe {
-        asm!("call replace", in("edi") fd, out("rax") _,
+        asm!("call replace", inlateout("edi") fd => _, out("rax") _,
              out("rsi") _, out("rcx") _, out("r11") _);
     }
 }
