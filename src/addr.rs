@@ -1,6 +1,6 @@
 //! Addresses: read from text, handed to and taken from the kernel, shown.
 
-use crate::fmt::{DECIMAL, HEXADECIMAL, Text};
+use crate::fmt::{DECIMAL, HEXADECIMAL, NOTHING, Source, Text, pair};
 
 /// `AF_INET`.
 pub const V4: u8 = 2;
@@ -159,76 +159,74 @@ impl SocketAddress {
     /// Adds the address of `text` to it: `192.0.2.7:80`, `[2001:db8::7]:80` (RFC
     /// 5952), an IPv4 client of a dual-stack socket as IPv4.
     #[inline(never)]
-    pub fn show<W: Iterator<Item = u8>>(text: &mut Text<'_, W>) {
-        let address = text.address;
+    pub fn show<'a, 'b, S: Source>(mut text: &'a mut Text<'b, S>) -> &'a mut Text<'b, S> {
+        let address = text.source.address();
         let (halves, _) = address.v6.as_chunks::<8>();
         let (words, _) = address.v6.as_chunks::<4>();
-        let mapped = halves[0] == [0; 8] && words[2] == [0, 0, 255, 255];
-        if mapped || address.family == V4 {
-            let mut octets = u32::from_le_bytes(if mapped { words[3] } else { address.v4 });
-            let (mut separator, mut left) = (0, 4);
+        let ipv4 = address.family == V4;
+        let separator;
+        if ipv4 || halves[0] == [0; 8] && words[2] == [0, 0, 255, 255] {
+            let mut octets = u32::from_le_bytes(if ipv4 { address.v4 } else { words[3] });
+            let (mut before, mut left) = (NOTHING, 4);
             loop {
-                text.number(separator, octets & 255, DECIMAL);
-                separator = b'.'.into();
+                text = text.number(before, octets & 255, DECIMAL);
+                before = b'.'.into();
                 octets >>= 8;
                 left -= 1;
                 if left == 0 {
                     break;
                 }
             }
+            separator = b':'.into();
         } else {
-            address.show_v6(text);
+            text = address.show_v6(text);
+            separator = const { pair(b']', b':') };
         }
-        text.number(b':'.into(), address.port().into(), DECIMAL);
+        text.number(separator, address.port().into(), DECIMAL)
     }
 
-    /// Adds the eight groups, the first longest run of two or more zero groups as `::`.
+    /// Adds `[` and the eight groups, the first longest run of two or more zero
+    /// groups as `::`.
     #[inline(always)]
-    fn show_v6<W: Iterator<Item = u8>>(&self, text: &mut Text<'_, W>) {
+    fn show_v6<'a, 'b, S: Source>(&self, mut text: &'a mut Text<'b, S>) -> &'a mut Text<'b, S> {
         let (groups, _) = self.v6.as_chunks::<2>();
-        // A bit for each zero group, the lowest for the first.
-        let (mut zeros, mut at) = (0u32, groups.len());
+        // The longest run of zeros so far, where it ends, and the one that ends here.
+        let (mut end, mut longest, mut run) = (0u32, 1u32, 0u32);
+        let mut at = 0usize;
         loop {
-            at -= 1;
-            zeros <<= 1;
-            if groups[at] == [0, 0] {
-                zeros += 1;
-            }
-            if at == 0 {
-                break;
-            }
-        }
-        // Each shift leaves the bits where a run begins that is one longer.
-        let (mut starts, mut run) = (0, 1);
-        loop {
-            zeros &= zeros >> 1;
-            if zeros == 0 {
-                break;
-            }
-            starts = zeros;
-            run += 1;
-        }
-        text.byte(b'['.into());
-        loop {
-            if starts >> at & 1 != 0 {
-                text.byte(b':'.into());
-                starts = 0;
-                at += run;
-            }
-            // The other colon comes before the next group, or there is none.
-            let Some(group) = groups.get(at) else {
-                text.byte(b':'.into());
-                break;
-            };
-            let separator = if at == 0 { 0 } else { b':' };
-            let group = u16::from_be_bytes(*group);
-            text.number(separator.into(), group.into(), HEXADECIMAL);
+            let zero = groups[at] == [0, 0];
             at += 1;
-            if at == groups.len() {
+            run += 1;
+            if !zero {
+                run = 0;
+            }
+            if run > longest {
+                longest = run;
+                end = at as u32;
+            }
+            if at == 8 {
                 break;
             }
         }
-        text.byte(b']'.into());
+        // Its start and, above, its end: one register. None has -1 for a start.
+        let mut gap = (end * 257).wrapping_sub(longest);
+        text = text.byte(b'['.into());
+        let (mut before, mut at) = (NOTHING, 0u32);
+        loop {
+            if at as u8 == gap as u8 {
+                text = text.code(const { pair(b':', b':') });
+                before = NOTHING;
+                gap >>= 8;
+                at = gap;
+            }
+            let Some(group) = groups.get(at as usize) else {
+                return text;
+            };
+            let group = u16::from_be_bytes(*group).into();
+            text = text.number(before, group, HEXADECIMAL);
+            before = b':'.into();
+            at += 1;
+        }
     }
 }
 

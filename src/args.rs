@@ -7,18 +7,18 @@ use crate::fmt::id;
 pub const MOST_CLIENTS: u32 = 30_000;
 
 /// The option letters, in the order of [`Config::options`]: first those that take
-/// no argument, then those that take a number, then those that print a text, in
-/// the order of their ids.
-const LETTERS: &[u8; 13] = b"1ivCcbktTughV";
+/// no argument, then those that take a number, `-c` the last (see
+/// [`crate::fmt::Source`]), then those that print a text, in the order of their ids.
+const LETTERS: &[u8; 13] = b"1ivbktTugCchV";
 const FIRST_NUMBER: usize = 3;
-/// `-C` and `-c` come first.
-const FIRST_UNLIMITED: usize = 5;
+/// `-C` and `-c`.
+const FIRST_LIMITED: usize = 9;
 const FIRST_TEXT: usize = 11;
-const CLIENTS: usize = 4;
-const BACKLOG: usize = 5;
-const IDLE: usize = 7;
-const USER: usize = 9;
-const GROUP: usize = 10;
+const CLIENTS: usize = 10;
+const BACKLOG: usize = 3;
+const IDLE: usize = 5;
+const USER: usize = 7;
+const GROUP: usize = 8;
 
 /// What a word may be for beside an option.
 const HOST: usize = FIRST_TEXT;
@@ -34,7 +34,8 @@ pub const KEEP: u32 = u32::MAX;
 pub struct Config<W> {
     /// The argument that is wrong.
     pub wrong: Option<W>,
-    options: [u32; FIRST_TEXT],
+    /// The last one is not used: on 64 bits there is a gap anyway.
+    options: [u32; FIRST_TEXT + 1],
 }
 
 impl<W> Config<W> {
@@ -43,7 +44,7 @@ impl<W> Config<W> {
     pub const fn new() -> Self {
         Self {
             wrong: None,
-            options: [0; FIRST_TEXT],
+            options: [0; FIRST_TEXT + 1],
         }
     }
     /// `-1`: print the port once listening.
@@ -60,35 +61,35 @@ impl<W> Config<W> {
     }
     /// `-C`: clients at once from one address; 0 is no limit.
     pub fn per_source(&self) -> u32 {
-        self.options[3]
+        self.options[9]
     }
     /// `-c`: clients at once, 1 to [`MOST_CLIENTS`].
     pub fn clients(&self) -> u32 {
-        self.options[4]
+        self.options[10]
     }
     /// `-b`: clients that may wait for accept.
     pub fn backlog(&self) -> u32 {
-        self.options[5]
+        self.options[3]
     }
     /// `-k`: seconds that clients get on termination; 0 is no limit.
     pub fn grace(&self) -> u32 {
-        self.options[6]
+        self.options[4]
     }
     /// `-t`: seconds after which an idle client is closed; 0 is never.
     pub fn idle(&self) -> u32 {
-        self.options[7]
+        self.options[5]
     }
     /// `-T`: seconds after which any client is closed; 0 is never.
     pub fn lifetime(&self) -> u32 {
-        self.options[8]
+        self.options[6]
     }
     /// `-u`: user to become, or [`KEEP`].
     pub fn user(&self) -> u32 {
-        self.options[9]
+        self.options[7]
     }
     /// `-g`: group to become, or [`KEEP`].
     pub fn group(&self) -> u32 {
-        self.options[10]
+        self.options[8]
     }
 }
 
@@ -176,7 +177,7 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
         }
         let value = value as u32;
         if at < FIRST_TEXT {
-            if at < FIRST_UNLIMITED && !(1..=MOST_CLIENTS).contains(&value) {
+            if at >= FIRST_LIMITED && !(1..=MOST_CLIENTS).contains(&value) {
                 return id::BAD;
             }
             config.options[at] = value;

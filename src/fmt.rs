@@ -48,25 +48,25 @@ pub mod id {
 /// Each text and its number, in the order of the numbers: the one that makes them
 /// short, see [`TEXTS`].
 ///
-/// In a text `#`, `$`, `%` and `&` stand for the four numbers, `@` for the address,
+/// In a text `#`, `$`, `%` and `"` stand for the four numbers, `@` for the address,
 /// `*` for the argument, `!` for the first number as an error in words; nothing
 /// may follow that.
 const MESSAGES: [(u8, &str); 24] = [
-    (id::START, "rot13d: start # @ %/&"),
+    (id::START, "rot13d: start # @ %/\""),
     (id::OPEN, "rot13d: fatal: open: !"),
     (id::UNCAGED, "rot13d: no seccomp: clients are not caged"),
     (id::SIGACTION, "rot13d: fatal: sigaction: !"),
     (id::DUP, "rot13d: fatal: dup: !"),
     (id::LISTENING, "rot13d: listening on @"),
     (id::SOCKET, "rot13d: fatal: socket @: !"),
-    (id::SIGNAL, "rot13d: end # signal $ %/&"),
+    (id::SIGNAL, "rot13d: end # signal $ %/\""),
     (id::BIND, "rot13d: fatal: bind @: !"),
     (id::LISTEN, "rot13d: fatal: listen @: !"),
     (id::GETSOCKNAME, "rot13d: fatal: getsockname: !"),
     (id::REFUSED, "rot13d: refused @"),
     (id::SETSOCKOPT, "rot13d: fatal: setsockopt @: !"),
     (id::GETSOCKOPT, "rot13d: fatal: standard input: !"),
-    (id::EXIT, "rot13d: end # exit $ %/&"),
+    (id::EXIT, "rot13d: end # exit $ %/\""),
     (
         id::USAGE,
         "usage: rot13d [-1hivV] [-b backlog] [-c limit] [-C per-source] [-g gid] [-k grace]
@@ -105,7 +105,7 @@ const ERRORS: [(u8, &str); 13] = [
 const ERROR: u8 = id::SETGID;
 
 /// The pieces that most texts have: found by a search for what makes them short.
-const COMMON: &str = ": [mil: ceroret1t13 [-led  usidrerot13] [-anad: !";
+const COMMON: &str = "]:: [mil: ceroret1t13 [-led  usidrerot13] [-anad: !";
 
 /// The texts as they are in the file: one run of codes, since a table of texts would
 /// need relocations.
@@ -119,6 +119,18 @@ const COMMON: &str = ": [mil: ceroret1t13 [-led  usidrerot13] [-anad: !";
 ///
 /// Everything else is printed, or stands for what is.
 static TEXTS: [u8; PACKED.len] = *PACKED.bytes.first_chunk().unwrap();
+
+/// A code that does nothing: a step of 0.
+pub(crate) const NOTHING: u32 = 0;
+
+/// The code that stands for `first` and `second`, which are in [`COMMON`].
+pub(crate) const fn pair(first: u8, second: u8) -> u32 {
+    let mut at = 0;
+    while TEXTS[at] != first || TEXTS[at + 1] != second {
+        at += 1;
+    }
+    (PAIR + at as u8) as i8 as u32
+}
 
 /// The first code that stands for a pair.
 const PAIR: u8 = 0x80;
@@ -211,9 +223,22 @@ impl Bytes {
     }
 }
 
-/// A text under construction, and what it may speak of.
+/// What a text may speak of. The numbers are in the order in which the server has them
+/// anyway, so that none is copied.
+pub trait Source {
+    /// An argument.
+    type Word: Iterator<Item = u8>;
+    /// `"` is number 0, `$` is 2, `%` is 3; 1 would be `#`, which the text has itself.
+    fn number(&self, at: u32) -> u32;
+    /// `@`
+    fn address(&self) -> &SocketAddress;
+    /// `*`
+    fn argument(&self) -> Self::Word;
+}
+
+/// A text under construction.
 #[repr(C)]
-pub struct Text<'a, W> {
+pub struct Text<'a, S> {
     /// The number of the text to print.
     wanted: u8,
     len: u8,
@@ -221,24 +246,17 @@ pub struct Text<'a, W> {
     error: u8,
     /// The number of the text that [`TEXTS`] has here.
     at: u8,
-    /// For `@`.
-    pub(crate) address: &'a SocketAddress,
-    /// For `*`.
-    argument: Option<W>,
-    /// For `#`, `$`, `%`, `&`.
-    numbers: [u32; 4],
+    /// For `#`.
+    first: u32,
+    /// For all else.
+    pub(crate) source: &'a S,
     bytes: [MaybeUninit<u8>; CAPACITY],
 }
 
-impl<'a, W: Iterator<Item = u8>> Text<'a, W> {
+impl<'a, S: Source> Text<'a, S> {
     /// To become text `id`, which is below 256.
     #[inline(always)]
-    pub fn new(
-        id: u32,
-        numbers: [u32; 4],
-        address: &'a SocketAddress,
-        argument: Option<W>,
-    ) -> Self {
+    pub fn new(id: u32, first: u32, source: &'a S) -> Self {
         // The others are 0, and all four are one store.
         let [wanted, len, error, at] = id.to_le_bytes();
         Self {
@@ -246,9 +264,8 @@ impl<'a, W: Iterator<Item = u8>> Text<'a, W> {
             len,
             error,
             at,
-            address,
-            argument,
-            numbers,
+            first,
+            source,
             bytes: [MaybeUninit::uninit(); CAPACITY],
         }
     }
@@ -265,34 +282,42 @@ impl<'a, W: Iterator<Item = u8>> Text<'a, W> {
     /// and the start of the next; an error comes behind every message, on the way.
     #[inline(always)]
     pub fn add(&mut self) {
-        for &code in &TEXTS {
-            self.code(code.into());
+        let mut at = 0;
+        loop {
+            self.code(TEXTS[at].into());
+            at += 1;
+            if at == TEXTS.len() {
+                break;
+            }
         }
     }
 
     /// Does what one code stands for, if it is in the text to print. Its ends are
     /// calls of functions that have the same first parameter, so it needs no frame.
+    ///
+    /// As all that add to a text, it gives the text back, so that no caller has to
+    /// keep it through the call.
     #[inline(never)]
-    fn code(&mut self, code: u32) {
+    pub(crate) fn code(&mut self, code: u32) -> &mut Self {
         if code >= PAIR.into() {
             return self.pair(code);
         }
         if code < STEPS.into() && code != b'\n'.into() {
             self.at += code as u8;
-            return;
+            return self;
         }
         if code == b'^'.into() && self.len == self.error {
             self.wanted = self.at;
-            return;
+            return self;
         }
         if self.at != self.wanted {
-            return;
+            return self;
         }
         if code == b'!'.into() {
             self.error = self.len;
             // Fits: there is no error above 133.
-            self.wanted = ERROR.wrapping_add(self.numbers[0] as u8);
-            return;
+            self.wanted = ERROR.wrapping_add(self.first as u8);
+            return self;
         }
         if code == b'@'.into() {
             return SocketAddress::show(self);
@@ -300,52 +325,61 @@ impl<'a, W: Iterator<Item = u8>> Text<'a, W> {
         if code == b'*'.into() {
             return self.argument();
         }
-        if let Some(number) = self.numbers.get(code.wrapping_sub(b'#'.into()) as usize) {
-            return self.number(0, *number, DECIMAL);
+        if code == b'#'.into() {
+            return self.number(NOTHING, self.first, DECIMAL);
         }
-        self.byte(code);
+        let at = code.wrapping_sub(b'"'.into());
+        if at < 4 {
+            return self.number(NOTHING, self.source.number(at), DECIMAL);
+        }
+        self.byte(code)
     }
 
     #[inline(never)]
-    fn pair(&mut self, code: u32) {
+    fn pair(&mut self, code: u32) -> &mut Self {
         let at = usize::from(code as u8 & !PAIR);
-        let (first, second) = (TEXTS[at], TEXTS[at + 1]);
-        self.code(first.into());
-        self.code(second.into());
+        let second = TEXTS[at + 1];
+        let first = TEXTS[at];
+        self.code(first.into()).code(second.into())
     }
 
     #[inline(never)]
-    fn argument(&mut self) {
-        while let Some(byte) = self.argument.as_mut().and_then(Iterator::next) {
-            self.byte(byte.into());
+    fn argument(&mut self) -> &mut Self {
+        let mut text = self;
+        for byte in text.source.argument() {
+            text = text.byte(byte.into());
         }
+        text
     }
 
-    /// Adds one byte; past the end, in place of the last one.
+    /// Adds one byte; past the end, in place of the last one. Ends in `code`, for if
+    /// the compiler saw that the text is still the same, each caller would keep it.
     #[inline(never)]
-    pub fn byte(&mut self, byte: u32) {
+    pub fn byte(&mut self, byte: u32) -> &mut Self {
         self.bytes[usize::from(self.len)].write(byte as u8);
         let (len, over) = self.len.overflowing_add(1);
         self.len = len.wrapping_sub(over.into());
+        self.code(NOTHING)
     }
 
-    /// Adds a separator, unless that is 0, then `number` with the digits of `radix`
-    /// (2 to 16), without leading zeros.
+    /// Adds what `separator` stands for, a code, then `number` with the digits of
+    /// `radix` (2 to 16), without leading zeros.
     #[inline(never)]
-    pub fn number(&mut self, separator: u32, number: u32, radix: NonZeroU32) {
-        let digit = number % radix;
-        self.leading(separator, number / radix, radix);
-        let letter = if digit > 9 { b'a' - 10 } else { b'0' };
-        self.byte(digit + u32::from(letter));
+    pub fn number(&mut self, separator: u32, number: u32, radix: NonZeroU32) -> &mut Self {
+        let mut digit = number % radix + u32::from(b'0');
+        if digit > b'9'.into() {
+            digit += u32::from(b'a' - b'0' - 10);
+        }
+        self.leading(separator, number / radix, radix).byte(digit)
     }
 
     /// What comes before the last digit. A function, for else there are two divisions.
     #[inline(never)]
-    fn leading(&mut self, separator: u32, number: u32, radix: NonZeroU32) {
+    fn leading(&mut self, separator: u32, number: u32, radix: NonZeroU32) -> &mut Self {
         if number != 0 {
-            self.number(separator, number, radix);
-        } else if separator != 0 {
-            self.byte(separator);
+            self.number(separator, number, radix)
+        } else {
+            self.code(separator)
         }
     }
 }

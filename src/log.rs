@@ -9,17 +9,11 @@ pub use sys::{note, say};
 /// Writes text `id` to `fd`, unless that would block.
 #[inline(never)]
 pub extern "C" fn print(id: u32, first: u32, fd: u32) {
-    let state = sys::state();
-    let address = state.listener.get();
-    let numbers = [
-        first,
-        state.status.get(),
-        state.count.load(Relaxed),
-        state.config.clients(),
-    ];
-    let mut text = Text::new(id, numbers, address, state.config.wrong);
-    text.add();
-    sys::send(fd, text.line());
+    let mut text = Text::new(id, first, sys::state());
+    sys::send(fd, || {
+        text.add();
+        text.line()
+    });
 }
 
 /// Something is short that may be there in 0.1 s, or when a client ends: logs it,

@@ -19,7 +19,7 @@ use crate::LISTENER;
 use crate::clients::SLOTS;
 use crate::session::Session;
 use core::cell::{Cell, UnsafeCell};
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use core::ptr::null_mut;
@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32};
 use libc::{SIGCHLD, c_long};
 use rot13d_pure::addr::SocketAddress;
 use rot13d_pure::args::{self, Config};
-use rot13d_pure::fmt::id;
+use rot13d_pure::fmt::{Source, id};
 use rot13d_pure::line::Step;
 #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
 use rustix::mm::{Advice, madvise};
@@ -106,18 +106,18 @@ pub use arch::{check, hold, note, placeholder, replace, say};
 pub struct State {
     /// What the command line asks for.
     pub config: Config<Word>,
+    /// How a client ended, for a message.
+    pub status: Cell<u32>,
+    /// Clients that there are.
+    pub count: AtomicU32,
     /// What clone, futex and kill must carry in their fifth argument register
     /// to pass the cage: random, and in no memory or register of a child.
     token: usize,
     /// The address that a message names: where the server listens, or was told
     /// to, and later that of whoever came last.
     pub listener: Address,
-    /// Clients that there are.
-    pub count: AtomicU32,
     /// When the last recurring error was logged ([`seconds`]).
     pub logged: AtomicU32,
-    /// How a client ended, for a message.
-    pub status: Cell<u32>,
     /// The socket of the client to be served next; 0 while there is none,
     /// `-EBADF` once none will come.
     pub client: AtomicI32,
@@ -140,6 +140,31 @@ impl State {
     /// The lower half of the token, which is what the filter looks at.
     pub fn token(&self) -> u32 {
         self.token as u32
+    }
+}
+
+impl Source for State {
+    type Word = Word;
+
+    #[inline(always)]
+    fn number(&self, at: u32) -> u32 {
+        let words = (&raw const *self).cast::<AtomicU32>();
+        let first = offset_of!(State, status) / size_of::<u32>() - 2;
+        // SAFETY: there are four: clients at most, one that is not used (both of the
+        // configuration), the status, the count.
+        unsafe { (*words.add(first + at as usize)).load(Relaxed) }
+    }
+
+    #[inline(always)]
+    fn address(&self) -> &SocketAddress {
+        self.listener.get()
+    }
+
+    #[inline(always)]
+    fn argument(&self) -> Word {
+        // SAFETY: one text alone asks for it, and `parse`, which alone asks for that
+        // text, has set it before.
+        unsafe { self.config.wrong.unwrap_unchecked() }
     }
 }
 
@@ -206,11 +231,11 @@ const STACK: usize = size_of::<State>() - 64;
 
 static mut STATE: State = State {
     config: Config::new(),
+    status: Cell::new(0),
+    count: AtomicU32::new(0),
     token: 0,
     listener: Address::new(),
-    count: AtomicU32::new(0),
     logged: AtomicU32::new(0),
-    status: Cell::new(0),
     client: AtomicI32::new(0),
     slots: [const { Slot::free() }; SLOTS],
     filter: [const { Instruction::new() }; crate::cage::LEN],
@@ -726,9 +751,10 @@ pub fn sleep(milliseconds: u32) {
     unsafe { arch::poll(arg(0u32), 0, milliseconds) };
 }
 
-/// Writes to `fd` if it takes a message now.
+/// Writes what `text` gives to `fd`, if that takes a message now. So asked before,
+/// `fd` needs no register meanwhile.
 #[inline(always)]
-pub fn send(fd: u32, text: &[MaybeUninit<u8>]) {
+pub fn send<'a>(fd: u32, text: impl FnOnce() -> &'a [MaybeUninit<u8>]) {
     let mut poll = libc::pollfd {
         fd: fd as i32,
         events: libc::POLLOUT,
@@ -736,8 +762,14 @@ pub fn send(fd: u32, text: &[MaybeUninit<u8>]) {
     };
     // SAFETY: one of them.
     if unsafe { arch::poll(to(&mut poll), 1, 0) } > 0 {
+        let text = text();
         // SAFETY: reads the text, which is no longer uninitialised.
-        call!(SYS_write, arg(fd), from(text), arg(text.len() as u64));
+        call!(
+            SYS_write,
+            arg(poll.fd as u32),
+            from(text),
+            arg(text.len() as u64)
+        );
     }
 }
 

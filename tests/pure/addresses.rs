@@ -15,7 +15,9 @@ fn parsed(text: &[u8]) -> Option<SocketAddress> {
 }
 
 fn shown(address: &SocketAddress) -> String {
-    line(0, [0; 4], address, None, SocketAddress::show::<Word>)
+    line(0, [0; 4], address, None, |text| {
+        SocketAddress::show(text);
+    })
 }
 
 /// As the standard library shows it, but an IPv4 client of a dual-stack

@@ -113,7 +113,9 @@ fn every_error_has_a_text_of_its_own() {
 fn too_long_a_message_is_cut() {
     for length in CAPACITY - 4..CAPACITY + 4 {
         let kept = line(0, [0; 4], &SocketAddress::every(V4, 0), None, |text| {
-            (0..length).for_each(|_| text.byte('x'.into()));
+            (0..length).for_each(|_| {
+                text.byte('x'.into());
+            });
         });
         assert!(kept.len() >= length.min(CAPACITY) - 2 && kept.len() < CAPACITY);
         assert!(kept.bytes().all(|byte| byte == b'x'));
