@@ -51,9 +51,13 @@ impl SocketAddress {
         u16::from_be_bytes(self.port)
     }
 
-    /// The same address at another port.
-    pub fn set_port(&mut self, port: u16) {
-        self.port = port.to_be_bytes();
+    /// The same address at another port. False if there is no such port.
+    pub fn set_port(&mut self, port: u32) -> bool {
+        if port > 65535 {
+            return false;
+        }
+        self.port = (port as u16).to_be_bytes();
+        true
     }
 
     /// Whether both are the same source: the same address, whatever the port.
@@ -61,20 +65,25 @@ impl SocketAddress {
         self.v4 == other.v4 && u128::from_ne_bytes(self.v6) == u128::from_ne_bytes(other.v6)
     }
 
-    /// Takes the numeric address `text` in place of [`SocketAddress::every`]:
-    /// the forms of inet_pton(3). False if it is none.
+    /// Takes the numeric address `text` in place of [`SocketAddress::every`]: `0`,
+    /// which changes nothing, or one of the forms of inet_pton(3). False if it is none.
     #[inline(always)]
     pub fn parse(&mut self, text: impl Iterator<Item = u8> + Clone) -> bool {
-        self.family = V6;
-        let start = self.take(text, 0);
+        let mut zero = text.clone();
+        if zero.next() != Some(b'0') || first(&zero) != 0 {
+            self.family = V6;
+            if self.take(text, 0) != 0 {
+                return false;
+            }
+        }
         // In an IPv6 address that is the flow information, which bind(2) does
         // not look at: to ask for the family takes 7 bytes more.
         self.v4 = [self.v6[0], self.v6[1], self.v6[2], self.v6[3]];
-        start == 0
+        true
     }
 
-    /// Takes the rest of an address. `at` is how many bytes are before it, and
-    /// how many octets (see [`OCTET`]), or counts from `::` (see [`GAP`]).
+    /// Takes the rest of an address. `at` is how many bytes of groups are before it,
+    /// and how many octets (see [`OCTET`]), or counts from `::` (see [`GAP`]).
     ///
     /// Where a group belongs is known when it is known how many follow it, so each
     /// is put there after the rest. The result is where the rest starts;
@@ -85,7 +94,7 @@ impl SocketAddress {
         let (mut group, mut octet) = (NO_DIGITS, 0u32);
         let mut mark;
         loop {
-            mark = u32::from(first(&text));
+            mark = u32::from(text.next().unwrap_or(0));
             let mut digit = mark.wrapping_sub(b'0'.into());
             if digit > 9 {
                 digit = (digit | LOWER).wrapping_sub(A);
@@ -98,7 +107,6 @@ impl SocketAddress {
             if (group as i32) < 0 {
                 break;
             }
-            text.next();
             group = group << 4 | digit;
             octet = octet.wrapping_mul(10).wrapping_add(digit);
             if octet == 0 {
@@ -107,20 +115,14 @@ impl SocketAddress {
         }
         if octet == 0 {
             // Only `::` may have no digits before it or behind it.
-            if mark == 0 && at == GAP {
-                return 16;
-            }
-            if mark != b':'.into() {
+            if mark != b':'.into() || at == 0 && text.next() != Some(b':') {
                 return BAD;
             }
-            if at == 0 {
-                text.next();
-                if first(&text) != b':' {
-                    return BAD;
-                }
+            // A second `::` does not fit. (Nor is the stack for any number of them.)
+            let mut start = 16;
+            if first(&text) != 0 && at < GAP {
+                start = self.take(text, GAP);
             }
-            text.next();
-            let start = self.take(text, GAP);
             return if at < start { at } else { BAD };
         }
         let (mut next, mut separator) = (at + 2, b':');
@@ -136,24 +138,27 @@ impl SocketAddress {
             if next & NOT_FOUR != 0 {
                 return BAD;
             }
-            if next == 4 * OCTET {
+            // Nothing but four octets.
+            if next as u8 == 0 {
                 self.family = V4;
                 start = 4;
             }
         } else {
-            if next & 16 != 0 || mark != separator.into() {
+            if mark != separator.into() || next & FULL != 0 {
                 return BAD;
             }
-            text.next();
             start = self.take(text, next);
         }
-        start -= 1;
-        self.v6[(start & 15) as usize] = group as u8;
-        if next < OCTET {
+        loop {
             start -= 1;
-            self.v6[(start & 15) as usize] = (group >> 8) as u8;
+            self.v6[(start & 15) as usize] = group as u8;
+            if next >= OCTET {
+                return start;
+            }
+            // The other byte, and no more.
+            group >>= 8;
+            next += OCTET;
         }
-        start
     }
 
     /// Adds the address of `text` to it: `192.0.2.7:80`, `[2001:db8::7]:80` (RFC
@@ -236,11 +241,14 @@ const BAD: i32 = -1;
 /// Counts the bytes behind `::` from here, out of the way of those before it.
 const GAP: i32 = 32;
 
-/// One byte further, and one octet more: those are counted from bit 6 on.
-const OCTET: i32 = 1 + (1 << 6);
+/// One octet more: they are counted from bit 6 on.
+const OCTET: i32 = 1 << 6;
 
-/// In the count of octets, which is 16 at most, what neither 0 nor 4 has.
-const NOT_FOUR: i32 = 0b11011 << 6;
+/// In the count of octets, which is 4 at most, what neither 0 nor 4 has.
+const NOT_FOUR: i32 = 3 * OCTET;
+
+/// What only four octets have, or eight groups.
+const FULL: i32 = 4 * OCTET + 16;
 
 /// What the two cases of a letter differ in.
 const LOWER: u32 = 0x20;

@@ -10,20 +10,20 @@ pub const MOST_CLIENTS: u32 = 30_000;
 /// no argument, then those that take a number, `-c` the last (see
 /// [`crate::fmt::Source`]), then those that print a text, in the order of their ids.
 const LETTERS: &[u8; 13] = b"1ivbktTugCchV";
-const FIRST_NUMBER: usize = 3;
+const FIRST_NUMBER: u32 = 3;
 /// `-C` and `-c`.
-const FIRST_LIMITED: usize = 9;
-const FIRST_TEXT: usize = 11;
+const FIRST_LIMITED: u32 = 9;
+const FIRST_TEXT: u32 = 11;
 const CLIENTS: usize = 10;
 const BACKLOG: usize = 3;
 const IDLE: usize = 5;
 const USER: usize = 7;
 const GROUP: usize = 8;
 
-/// What a word may be for beside an option.
-const HOST: usize = FIRST_TEXT;
-const PORT: usize = HOST + 1;
-const NOTHING: usize = PORT + 1;
+/// What a word may be for beside an option: negative, for a shorter test.
+const HOST: u32 = PORT - 1;
+const PORT: u32 = NOTHING - 1;
+const NOTHING: u32 = u32::MAX;
 
 /// `-u` or `-g` was not given.
 pub const KEEP: u32 = u32::MAX;
@@ -35,7 +35,7 @@ pub struct Config<W> {
     /// The argument that is wrong.
     pub wrong: Option<W>,
     /// The last one is not used: on 64 bits there is a gap anyway.
-    options: [u32; FIRST_TEXT + 1],
+    options: [u32; FIRST_TEXT as usize + 1],
 }
 
 impl<W> Config<W> {
@@ -44,7 +44,7 @@ impl<W> Config<W> {
     pub const fn new() -> Self {
         Self {
             wrong: None,
-            options: [0; FIRST_TEXT + 1],
+            options: [0; FIRST_TEXT as usize + 1],
         }
     }
     /// `-1`: print the port once listening.
@@ -111,11 +111,11 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
     // What the next word is for: the number of an option, the host, the port,
     // nothing; an option or the host if this is no more than an option without a
     // number.
-    let mut at = 0;
+    let mut at = 0u32;
     'word: loop {
         let Some(word) = args.next() else {
-            let option = (FIRST_NUMBER..FIRST_TEXT).contains(&at);
-            return if option { id::BAD } else { 0 };
+            let number = at as i32 >= FIRST_NUMBER as i32;
+            return if number { id::BAD } else { 0 };
         };
         let mut rest = word.clone();
         config.wrong = Some(word.clone());
@@ -125,20 +125,23 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
             if rest.next() == Some(b'-')
                 && let Some(mut letter) = rest.next()
             {
-                if letter == b'-' && first(&rest) == 0 {
+                if first(&rest) == 0 && letter == b'-' {
                     continue;
                 }
                 loop {
-                    at = match LETTERS.iter().position(|&other| other == letter) {
-                        Some(at) => at,
-                        None => return id::BAD,
-                    };
+                    at = 0;
+                    while LETTERS[at as usize] != letter {
+                        at += 1;
+                        if at == LETTERS.len() as u32 {
+                            return id::BAD;
+                        }
+                    }
                     if at >= FIRST_TEXT {
                         return (at - FIRST_TEXT) as u8 + id::USAGE;
                     }
-                    if at < FIRST_NUMBER {
-                        config.options[at] = 1;
-                    }
+                    // A number takes the place of it.
+                    let option = &mut config.options[at as usize];
+                    *option = option.wrapping_add(1);
                     letter = first(&rest);
                     if letter == 0 {
                         continue 'word;
@@ -152,8 +155,7 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
             }
         }
         if at == HOST {
-            let mut zero = word.clone();
-            if (zero.next() != Some(b'0') || first(&zero) != 0) && !host.parse(word) {
+            if !host.parse(word) {
                 return id::BAD;
             }
             at = PORT;
@@ -180,13 +182,12 @@ pub fn parse<W: Iterator<Item = u8> + Clone>(
             if at >= FIRST_LIMITED && !(1..=MOST_CLIENTS).contains(&value) {
                 return id::BAD;
             }
-            config.options[at] = value;
+            config.options[at as usize] = value;
             at = 0;
         } else {
-            if at == NOTHING || value > 65535 {
+            if at == NOTHING || !host.set_port(value) {
                 return id::BAD;
             }
-            host.set_port(value as u16);
             at = NOTHING;
         }
     }

@@ -77,11 +77,12 @@ fn announce(state: &State) {
 /// The command line wants a text and no server: `-h`, `-V`, or what is wrong.
 #[inline(always)]
 fn explain(stop: u8) -> ! {
-    if stop <= id::VERSION {
-        log::print(stop.into(), 0, 1);
-        sys::exit(0)
+    let (mut text, mut fd, mut code) = (stop, 1, 0);
+    if stop > id::VERSION {
+        // What is wrong, then the usage.
+        log::note(stop.into());
+        (text, fd, code) = (id::USAGE, 2, 100);
     }
-    log::note(stop.into());
-    log::note(id::USAGE.into());
-    sys::exit(100)
+    log::print(text.into(), 0, fd);
+    sys::exit(code)
 }

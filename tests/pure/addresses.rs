@@ -26,8 +26,12 @@ fn expected(ip: IpAddr, port: u16) -> String {
     SocketAddr::new(ip.to_canonical(), port).to_string()
 }
 
-/// Parses `text` here and there; the same must come of it.
+/// Parses `text` here and there; the same must come of it, but for `0`, which is
+/// every address.
 fn compare(text: &[u8]) {
+    if text == b"0" {
+        return assert_eq!(parsed(text), Some(SocketAddress::every(0, 0)));
+    }
     let theirs = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     let ours = parsed(text).map(|mut address| {
         address.set_port(43211);
@@ -86,6 +90,25 @@ fn every_sequence_of_octets() {
         compare(text.strip_suffix(b".").unwrap_or_default());
         compare(&[b"::", text.strip_suffix(b".").unwrap_or_default()].concat());
     });
+}
+
+/// As many groups, octets and `::` as there may be, and many more.
+#[test]
+fn every_count_of_groups_and_octets() {
+    for (groups, behind) in (0..40).flat_map(|groups| (0..40).map(move |behind| (groups, behind))) {
+        for octets in (0..18).chain([32, 64, 1000]) {
+            let (groups, behind) = ("1:".repeat(groups), "2:".repeat(behind));
+            let octets = ["3"].repeat(octets).join(".");
+            for gap in ["", ":", "::"] {
+                for end in ["", "4", ":", "::"] {
+                    compare([&groups, gap, &behind, &octets, end].concat().as_bytes());
+                }
+            }
+        }
+    }
+    for part in ["1:", "1.", ":", "::1", "0", "f"] {
+        compare(part.repeat(100_000).as_bytes());
+    }
 }
 
 #[test]
