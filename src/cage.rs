@@ -24,6 +24,8 @@ const FREE: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_wait4,
     libc::SYS_rt_sigreturn,
+    // How poll(2) goes on when the process was stopped meanwhile.
+    libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_rt_sigprocmask,
     sys::CALLS[0],

@@ -56,11 +56,12 @@ mod debugged {
     /// What serving takes, and what does no harm without a listener, without
     /// children and with no descriptor but the client's. All other calls end
     /// the process that makes them.
-    const PASS: [i64; 11] = [
+    const PASS: [i64; 12] = [
         libc::SYS_read,
         libc::SYS_write,
         libc::SYS_close,
         libc::SYS_rt_sigreturn,
+        libc::SYS_restart_syscall,
         libc::SYS_exit,
         libc::SYS_accept,
         libc::SYS_wait4,

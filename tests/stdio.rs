@@ -302,6 +302,29 @@ fn four_descriptors_are_enough_to_wait() {
     all_served_to_their_end(crowd(&server, 20));
 }
 
+/// Job control, a debugger, a checkpoint: the wait for a descriptor goes on after
+/// it, by a call of its own (restart_syscall(2)), which the cage has to know.
+#[test]
+fn stopped_while_it_waits_for_a_descriptor() {
+    let server = Server::new().soft_limit(libc::RLIMIT_NOFILE, 4).start();
+    let mut client = waiting(&server);
+    server.wait_log("accept: too many open files");
+    let state = |wanted| {
+        eventually("the server is stopped, or asleep", || {
+            proc::stat(server.pid()).expect("it runs").state == wanted
+        });
+    };
+    for _ in 0..3 {
+        state('S');
+        server.signal(libc::SIGSTOP);
+        state('T');
+        server.signal(libc::SIGCONT);
+    }
+    state('S');
+    set_soft_limit(&server, libc::RLIMIT_NOFILE, 5);
+    client.hear_echo_of(LINE);
+}
+
 /// A hook for the starter that leaves `file` open at these numbers as well.
 fn leaves_open(file: RawFd, numbers: &'static [i32]) -> impl Fn() -> io::Result<()> {
     move || {
