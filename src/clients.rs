@@ -5,24 +5,23 @@
 //! other.
 
 use crate::sys::{self, Slot, State};
-use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::args::MOST_CLIENTS;
 
 /// Slots: as many as `-c` may ask for.
 pub const SLOTS: usize = MOST_CLIENTS as usize;
 
-/// The slot of client `pid`; pid 0 is a free one.
+/// The slot of client `pid`.
 #[inline(always)]
 pub fn find(state: &State, pid: i32) -> Option<&Slot> {
-    sys::find(state, |slot| slot.pid.load(Relaxed) == pid)
+    sys::find(state, |_, other| other == pid)
 }
 
 /// Whether there are as many clients from the address of the next as may be.
 #[inline(always)]
 pub fn refused(state: &State) -> bool {
     let mut left = state.config.per_source();
-    let mut full = |slot: &Slot| {
-        if slot.pid.load(Relaxed) != 0 && state.same_source(slot) {
+    let mut full = |slot: &Slot, pid| {
+        if pid > 0 && state.same_source(slot) {
             left -= 1;
             return left == 0;
         }
@@ -31,14 +30,11 @@ pub fn refused(state: &State) -> bool {
     state.config.per_source() != 0 && sys::find(state, &mut full).is_some()
 }
 
-/// Ends every client now.
+/// Ends every client now; to the kernel a free slot's process is none.
 #[inline(always)]
 pub fn kill(state: &State) {
-    sys::find(state, |slot| {
-        let pid = slot.pid.load(Relaxed);
-        if pid != 0 {
-            sys::kill(state, pid);
-        }
+    sys::find(state, |_, pid| {
+        sys::kill(state, pid);
         false
     });
 }

@@ -25,6 +25,6 @@ pub fn back_off(state: &State, id: u32, result: i32) {
         say(id, -result as u32);
     }
     // A child's end cuts it short, also where `next` has held that back.
-    sys::hold(sys::NONE);
+    sys::release();
     sys::sleep(100);
 }

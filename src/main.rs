@@ -48,7 +48,7 @@ fn serve(state: &State, stop: u8) -> ! {
     }
     sys::keep_memory_from_children(state);
     cage::install(state);
-    sys::hold(sys::NONE);
+    sys::release();
     server::run(state)
 }
 

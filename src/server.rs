@@ -97,6 +97,8 @@ fn take(state: &State) -> u32 {
 #[inline(always)]
 pub fn run(mut state: &State) -> ! {
     loop {
+        // Each turn, of the loop within as well, has its own addresses: none is kept
+        // in a register all the time, and each loop stays together.
         state = sys::hide(state);
         if let Err((id, result)) = next(&mut state) {
             log::back_off(state, id.into(), result);
@@ -107,11 +109,12 @@ pub fn run(mut state: &State) -> ! {
 /// Starts one client, or comes back without: with what is short.
 #[inline(always)]
 fn next(state: &mut &State) -> Result<(), (u8, i32)> {
-    // One for whom there was no process is there still.
+    // One for whom there was no process is there still, unless the clients are
+    // being ended.
     loop {
         *state = sys::hide(state);
         let client = state.client.load(Relaxed);
-        if client >= LISTENER as i32 {
+        if client > 0 {
             break;
         }
         let count = state.count.load(Relaxed);
@@ -143,7 +146,7 @@ fn next(state: &mut &State) -> Result<(), (u8, i32)> {
         state.count.fetch_add(1, Relaxed);
         if state.config.verbose() {
             log::say(id::START.into(), pid as u32);
-            sys::hold(sys::NONE);
+            sys::release();
         }
     }
     sys::close(state.client.swap(0, Relaxed) as u32);
@@ -153,7 +156,8 @@ fn next(state: &mut &State) -> Result<(), (u8, i32)> {
 /// Whether to wait before the next accept. accept(2) says to try again at once
 /// after an error of the network or of one connection; these have numbers from
 /// `ENONET` (64) on, but for `EPERM` and `EINTR`. What is left is short of
-/// something, or unknown, and must not make the loop spin.
+/// something, or unknown, and must not make the loop spin; but `EBADF` is the end,
+/// and nothing between it and `EINTR` can come from accept.
 #[inline(always)]
 fn is_short(result: i32) -> bool {
     sys::veil(result) == -libc::ENOBUFS || (1 - libc::ENONET..-libc::EBADF).contains(&result)

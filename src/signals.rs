@@ -32,6 +32,7 @@ pub fn handle_in_child(signal: i32) {
 #[inline(always)]
 fn reap(mut state: &State) {
     loop {
+        // No address is kept over the calls.
         state = sys::hide(state);
         let Some(pid) = sys::wait(state) else {
             break;
@@ -39,7 +40,7 @@ fn reap(mut state: &State) {
         let Some(slot) = clients::find(state, pid) else {
             continue;
         };
-        let pid = slot.pid.swap(0, Relaxed);
+        let pid = slot.pid.swap(sys::FREE, Relaxed);
         state.count.fetch_sub(1, Relaxed);
         if state.config.verbose() {
             // wait(2): the signal in the low seven bits, else the exit code above.
@@ -55,13 +56,13 @@ fn reap(mut state: &State) {
 /// Closes the listener, which ends the accept loop whatever it is doing, and
 /// starts the time of grace. With no listener left, this is the second signal,
 /// or the time is over: ends the clients, and again each second, for one that
-/// was being started.
+/// was being started; one for whom there is no process is given up.
 #[inline(always)]
 fn terminate(state: &State) {
     let mut grace = state.config.grace();
     let result = sys::close(LISTENER);
-    if result == -libc::EBADF {
-        state.client.store(sys::veil(result), Relaxed);
+    if sys::veil(result) == -libc::EBADF {
+        state.client.store(result, Relaxed);
         clients::kill(state);
         grace = 1;
     }

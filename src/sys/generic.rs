@@ -123,6 +123,11 @@ pub fn hold(signals: i64) {
     );
 }
 
+/// Holds back no signal.
+pub fn release() {
+    hold(0);
+}
+
 /// See [`super::placeholder`].
 #[inline(never)]
 pub fn placeholder() -> i32 {
@@ -233,7 +238,7 @@ pub const FORKING: i32 = i32::MAX;
 #[inline(always)]
 pub fn forked(state: &State, slot: &Slot, pid: i32) {
     if pid < 0 {
-        return slot.pid.store(0, Relaxed);
+        return slot.pid.store(super::FREE, Relaxed);
     }
     if slot.pid.load(Relaxed) != FORKING {
         return;
@@ -245,7 +250,7 @@ pub fn forked(state: &State, slot: &Slot, pid: i32) {
     // which would ask for the token.
     let exists = call!(SYS_kill, arg(pid as u32), arg(0u32));
     if exists < 0 && slot.pid.load(Relaxed) == pid {
-        slot.pid.store(0, Relaxed);
+        slot.pid.store(super::FREE, Relaxed);
         state.count.fetch_sub(1, Relaxed);
     }
 }

@@ -96,7 +96,7 @@ core::arch::global_asm!(
 );
 
 pub use arch::{AUDIT_ARCH, CALLS, alarm, exit, option, seconds};
-pub use arch::{check, hold, note, placeholder, replace, say};
+pub use arch::{check, hold, note, placeholder, release, replace, say};
 
 /// All that the parent knows, in one place, so that one register reaches it
 /// with short offsets. No child has it. It begins a page, above
@@ -118,11 +118,11 @@ pub struct State {
     pub listener: Address,
     /// When the last recurring error was logged ([`seconds`]).
     pub logged: AtomicU32,
-    /// The socket of the client to be served next; 0 while there is none,
-    /// `-EBADF` once none will come.
+    /// The socket of the client to be served next. While there is none, 0 or what
+    /// accept failed with: `-EBADF` once none will come.
     pub client: AtomicI32,
-    /// The clients.
-    pub slots: [Slot; SLOTS],
+    /// The clients, and a slot that is never used.
+    pub slots: [Slot; SLOTS + 1],
     /// The cage's filter, which has the token in it.
     pub filter: [Instruction; crate::cage::LEN],
     /// The parent's stack, down from the end: the kernel's has whatever limit
@@ -194,7 +194,10 @@ impl Instruction {
     }
 }
 
-/// A client: its process, 0 in a free slot, and its address.
+/// In a slot that is free again: no process, not even for kill(2).
+pub const FREE: i32 = i32::MIN;
+
+/// A client: its process, [`FREE`] or, in a slot never used, 0; and its address.
 #[repr(C)]
 pub struct Slot {
     /// Written by the kernel, at fork, and by the signal handler.
@@ -237,7 +240,7 @@ static mut STATE: State = State {
     listener: Address::new(),
     logged: AtomicU32::new(0),
     client: AtomicI32::new(0),
-    slots: [const { Slot::free() }; SLOTS],
+    slots: [const { Slot::free() }; SLOTS + 1],
     filter: [const { Instruction::new() }; crate::cage::LEN],
     stack: UnsafeCell::new([0; 8 * 4096]),
 };
@@ -269,23 +272,23 @@ pub fn state() -> &'static State {
     unsafe { &*opaque(&raw mut STATE) }
 }
 
-/// The first slot that `is` what is looked for. The first free one is always
-/// taken, so none is used behind the limit.
+/// The first slot that `is` what is looked for, by its process or more. The first
+/// free one is always taken, so what comes behind one never used is as well.
 #[inline(always)]
-pub fn find(state: &State, mut is: impl FnMut(&Slot) -> bool) -> Option<&Slot> {
-    let mut slot = opaque(state.slots.as_ptr().cast_mut());
-    let mut left = state.config.clients();
+pub fn find(state: &State, mut is: impl FnMut(&Slot, i32) -> bool) -> Option<&Slot> {
+    let mut slot = state.slots.as_ptr().cast_mut();
     loop {
-        // SAFETY: there are as many slots as clients may be asked for.
+        slot = opaque(slot);
+        // SAFETY: there is one slot more than clients may be asked for.
         unsafe {
-            if is(&*slot) {
+            let pid = (*slot).pid.load(Relaxed);
+            if pid == 0 {
+                return None;
+            }
+            if is(&*slot, pid) {
                 return Some(&*slot);
             }
-            slot = opaque(slot.add(1));
-        }
-        left -= 1;
-        if left == 0 {
-            return None;
+            slot = slot.add(1);
         }
     }
 }
@@ -299,7 +302,7 @@ fn free(state: &State) -> &Slot {
     unsafe {
         loop {
             slot = opaque(slot.wrapping_add(1));
-            if (*slot).pid.load(Relaxed) == 0 {
+            if (*slot).pid.load(Relaxed) <= 0 {
                 break;
             }
         }
@@ -725,7 +728,6 @@ pub fn actions() {
 const ACTION_FLAGS: i32 = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO;
 
 /// Sets of signals to hold back: bit 0 is signal 1, the top bit is all the rest.
-pub const NONE: i64 = 0;
 pub const CHILDREN: i64 = 1 << (SIGCHLD - 1);
 pub const ALL: i64 = -1;
 

@@ -62,7 +62,7 @@ check:
     test eax, eax
     jns 2f
     mov edi, ecx
-    mov esi, eax
+    xchg esi, eax
     neg esi
     call say
     push 111
@@ -83,17 +83,19 @@ option:
     pop rcx
 2:  ret
 
+release:
+    xor edi, edi
 hold:
     push rdi
     push rsp
     pop rsi
+    push {sigprocmask}
+    pop rax
+    cdq
     push {setmask}
     pop rdi
     push {set}
     pop r10
-    xor edx, edx
-    push {sigprocmask}
-    pop rax
     syscall
     pop rax
     ret
@@ -176,6 +178,13 @@ pub fn hold(signals: i64) {
         asm!("call hold", inlateout("rdi") signals => _, out("rax") _,
              out("rsi") _, out("rdx") _, out("r10") _, out("rcx") _, out("r11") _);
     }
+}
+
+/// Holds back no signal.
+#[inline(always)]
+pub fn release() {
+    // SAFETY: as above.
+    unsafe { asm!("call release", clobber_abi("C")) }
 }
 
 /// setsockopt(2) with a number, or a time in seconds: both fit what the kernel
