@@ -44,7 +44,7 @@ build() {
     done
 }
 
-# Addresses in the twin: where the constants begin, where the code begins and ends.
+# Addresses in the twin: where the constants begin, where they end.
 symbol() {
     nm "$1" | awk -v name="$2" '$3 == name { print $1 }'
 }
@@ -56,8 +56,8 @@ sizes() {
             --target "$target" --config .cargo/boards.toml --target-dir target/twin -- -C strip=none
         twin=target/twin/$target/release/rot13d
         file=$(stat -c %s "target/$target/release/rot13d")
-        code=$((0x$(symbol "$twin" code_end) - 0x$(symbol "$twin" code)))
-        constants=$((0x$(symbol "$twin" code) - 0x$(symbol "$twin" constants)))
+        code=$((0x$(symbol "$twin" constants) - 0x$(symbol "$twin" code)))
+        constants=$((0x$(symbol "$twin" constants_end) - 0x$(symbol "$twin" constants)))
         printf '%-35s %6d %6d %10d\n' "$target" "$file" "$code" "$constants"
     done
 }
