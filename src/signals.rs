@@ -9,11 +9,11 @@ use crate::{LISTENER, clients, log};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::id;
 
-/// The handler.
+/// The handler. `child` is the one that has ended, if `signal` says that one has.
 #[inline(always)]
-pub fn handle(state: &State, signal: i32) {
+pub fn handle(state: &State, signal: i32, child: i32) {
     if signal == libc::SIGCHLD {
-        reap(state)
+        reap(state, child)
     } else {
         terminate(state)
     }
@@ -29,14 +29,20 @@ pub fn handle_in_child(signal: i32) {
 
 /// Takes every child that has ended, and frees its slot. One that has none was
 /// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+///
+/// First the one that the signal is of, then any until there is none: to ask for any
+/// the kernel looks at every child, which it does once so, not twice.
 #[inline(always)]
-fn reap(mut state: &State) {
+fn reap(mut state: &State, mut child: i32) {
     loop {
         // No address is kept over the calls.
         state = sys::hide(state);
-        let Some(pid) = sys::wait(state) else {
+        let pid = sys::wait(state, child);
+        let any = child < 0;
+        child = -1;
+        if any && pid <= 0 {
             break;
-        };
+        }
         let Some(slot) = clients::find(state, pid) else {
             continue;
         };

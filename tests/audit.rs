@@ -330,6 +330,9 @@ fn readable(line: &str) -> String {
     {
         words.truncate(end);
     }
+    if name(&words) == "wait4" && !words.starts_with("wait4(-1") {
+        words = replace_each(&words, "wait4(", ',', |_| "wait4(PID,".to_owned());
+    }
     let gives_pid = matches!(name(&words), "clone" | "wait4");
     if gives_pid && result(&words).parse().is_ok_and(|pid: i32| pid > 0) {
         let length = words.rfind(" = ").expect("it has a result");

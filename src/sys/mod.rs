@@ -481,10 +481,11 @@ extern "C" fn child(
 
 /// The signal handler. Under SA_SIGINFO the kernel hands the frame over; it is
 /// on the stack, which is above the statics in the parent, below them in a child.
-extern "C" fn handle(signal: i32, _: *const (), frame: *const State) {
+extern "C" fn handle(signal: i32, info: &libc::siginfo_t, frame: *const State) {
     let state = state();
     if frame > &raw const *state {
-        crate::signals::handle(state, signal);
+        // SAFETY: with SIGCHLD the kernel says which child; else nobody looks at it.
+        crate::signals::handle(state, signal, unsafe { info.si_pid() });
     } else {
         crate::signals::handle_in_child(signal);
     }
@@ -693,18 +694,17 @@ pub fn transfer(fd: u32, step: Step<'_>) -> isize {
     unsafe { arch::call(number as u32, arg(fd), start, arg(len as u64), ANY, ANY) }
 }
 
-/// wait4(2), without waiting.
+/// wait4(2) for `child`, or any if that is -1, without waiting.
 #[inline(always)]
-pub fn wait(state: &State) -> Option<i32> {
+pub fn wait(state: &State, child: i32) -> i32 {
     // SAFETY: writes the status.
-    let pid = call!(
+    call!(
         SYS_wait4,
-        arg(u64::MAX),
+        arg(child as u32),
         cell(state.status.as_ptr()),
         arg(libc::WNOHANG as u32),
         arg(0u32)
-    );
-    (pid > 0).then_some(pid)
+    )
 }
 
 /// Size of the kernel's signal set in bytes.
