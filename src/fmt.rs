@@ -233,7 +233,7 @@ pub trait Source {
     /// `@`
     fn address(&self) -> &SocketAddress;
     /// `*`
-    fn argument(&self) -> Self::Word;
+    fn argument(&self) -> Option<Self::Word>;
 }
 
 /// A text under construction.
@@ -346,8 +346,10 @@ impl<'a, S: Source> Text<'a, S> {
     #[inline(never)]
     fn argument(&mut self) -> &mut Self {
         let mut text = self;
-        for byte in text.source.argument() {
-            text = text.byte(byte.into());
+        if let Some(bytes) = text.source.argument() {
+            for byte in bytes {
+                text = text.byte(byte.into());
+            }
         }
         text
     }

@@ -4,6 +4,7 @@ use crate::sys::{self, State};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::Text;
 
+/// [`say`] logs a text by its id, with a number; [`note`] one that has none.
 pub use sys::{note, say};
 
 /// Writes text `id` to `fd`, unless that would block.

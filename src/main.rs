@@ -1,5 +1,5 @@
 //! `rot13d`: a TCP server, one process per connection, that sends each
-//! client's lines back in ROT13. No libc, no heap, 4.4 kilobytes.
+//! client's lines back in ROT13. No libc, no heap, one page of 4,096 bytes.
 //!
 //! The parent listens, accepts and forks ([`server`]), knows its clients
 //! ([`clients`]), reaps them and ends in order ([`signals`]), and says so
@@ -66,7 +66,7 @@ fn become_user(state: &State) {
 #[inline(always)]
 fn announce(state: &State) {
     sys::own_name(state);
-    let host = state.listener.get();
+    let host = state.address.get();
     log::note(id::LISTENING.into());
     if state.config.ready() {
         log::print(id::PORT.into(), host.port().into(), 1);

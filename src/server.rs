@@ -39,7 +39,7 @@ pub fn socket(state: &State) {
     let mut value = state.config.idle();
     for [level, name] in sys::hide(&OPTIONS) {
         if *level == libc::IPPROTO_IPV6 as u8 {
-            if state.listener.get().family() == addr::V4 {
+            if state.address.get().family() == addr::V4 {
                 break;
             }
             value = 0;
@@ -51,7 +51,7 @@ pub fn socket(state: &State) {
         value = BUFFER;
     }
     if !state.config.inherit() {
-        sys::bind(&state.listener);
+        sys::bind(&state.address);
         sys::listen(state.config.backlog());
     }
 }
@@ -60,17 +60,17 @@ pub fn socket(state: &State) {
 /// every address means every one of IPv4.
 #[inline(always)]
 fn open(state: &State) {
-    if state.listener.get().family() == 0 {
-        state.listener.set_family(addr::V6);
+    if state.address.get().family() == 0 {
+        state.address.set_family(addr::V6);
         let result = sys::try_socket(addr::V6);
         if result >= 0 {
             return;
         }
         if result == -libc::EAFNOSUPPORT {
-            state.listener.set_family(addr::V4);
+            state.address.set_family(addr::V4);
         }
     }
-    sys::socket(sys::hide(&state.listener).get().family());
+    sys::socket(sys::hide(&state.address).get().family());
 }
 
 /// Takes standard input for the socket, and notes it if it is a client's.

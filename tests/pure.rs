@@ -32,8 +32,8 @@ impl Source for About<'_> {
         self.0
     }
 
-    fn argument(&self) -> Word {
-        self.1.clone().expect("an argument")
+    fn argument(&self) -> Option<Word> {
+        self.1.clone()
     }
 }
 

@@ -197,7 +197,7 @@ pub unsafe fn copy(from: *const SocketAddress, to: *mut SocketAddress) {
 /// Whether `slot` has the source of the last address.
 #[inline(always)]
 pub fn same_source(state: &State, slot: &Slot) -> bool {
-    state.listener.get().same_source(slot.address.get())
+    state.address.get().same_source(slot.address.get())
 }
 
 /// accept(2) or its like, which sets `address`.

@@ -115,7 +115,7 @@ pub struct State {
     token: usize,
     /// The address that a message names: where the server listens, or was told
     /// to, and later that of whoever came last.
-    pub listener: Address,
+    pub address: Address,
     /// When the last recurring error was logged ([`seconds`]).
     pub logged: AtomicU32,
     /// The socket of the client to be served next. While there is none, 0 or what
@@ -148,23 +148,21 @@ impl Source for State {
 
     #[inline(always)]
     fn number(&self, at: u32) -> u32 {
-        let words = (&raw const *self).cast::<AtomicU32>();
+        let words = (&raw const *self).cast::<u32>();
         let first = offset_of!(State, status) / size_of::<u32>() - 2;
         // SAFETY: there are four: clients at most, one that is not used (both of the
         // configuration), the status, the count.
-        unsafe { (*words.add(first + at as usize)).load(Relaxed) }
+        unsafe { words.add(first + at as usize).read_volatile() }
     }
 
     #[inline(always)]
     fn address(&self) -> &SocketAddress {
-        self.listener.get()
+        self.address.get()
     }
 
     #[inline(always)]
-    fn argument(&self) -> Word {
-        // SAFETY: one text alone asks for it, and `parse`, which alone asks for that
-        // text, has set it before.
-        unsafe { self.config.wrong.unwrap_unchecked() }
+    fn argument(&self) -> Option<Word> {
+        self.config.wrong
     }
 }
 
@@ -237,7 +235,7 @@ static mut STATE: State = State {
     status: Cell::new(0),
     count: AtomicU32::new(0),
     token: 0,
-    listener: Address::new(),
+    address: Address::new(),
     logged: AtomicU32::new(0),
     client: AtomicI32::new(0),
     slots: [const { Slot::free() }; SLOTS + 1],
@@ -306,7 +304,7 @@ fn free(state: &State) -> &Slot {
                 break;
             }
         }
-        arch::copy(state.listener.0.get(), (*slot).address.0.get());
+        arch::copy(state.address.0.get(), (*slot).address.0.get());
         &*slot
     }
 }
@@ -446,7 +444,7 @@ extern "C" fn start(stack: *const usize) -> ! {
         let mut args = Args(stack.add(2).cast());
         let stop = args::parse(
             &mut (*state).config,
-            (*state).listener.0.get_mut(),
+            (*state).address.0.get_mut(),
             &mut args,
         );
         // Where nothing stops the server all arguments are read, and envp is next.
@@ -632,20 +630,20 @@ pub fn bind(address: &Address) {
 /// getsockname(2) of the listener.
 #[inline(always)]
 pub fn own_name(state: &State) {
-    let result = arch::name(nr::SYS_getsockname as u32, LISTENER, &state.listener);
+    let result = arch::name(nr::SYS_getsockname as u32, LISTENER, &state.address);
     check(id::GETSOCKNAME, result);
 }
 
 /// getpeername(2) of standard input.
 #[inline(always)]
 pub fn peer_name(state: &State) {
-    arch::name(nr::SYS_getpeername as u32, 0, &state.listener);
+    arch::name(nr::SYS_getpeername as u32, 0, &state.address);
 }
 
 /// accept(2)
 #[inline(always)]
 pub fn accept(state: &State) -> i32 {
-    arch::name(nr::SYS_accept as u32, LISTENER, &state.listener)
+    arch::name(nr::SYS_accept as u32, LISTENER, &state.address)
 }
 
 /// listen(2)

@@ -8,7 +8,9 @@
 use super::{Address, Arg, Slot, State, arg};
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
+use libc::c_long;
 use rot13d_pure::addr::SocketAddress;
+use rot13d_pure::fmt::id;
 
 /// `AUDIT_ARCH_X86_64`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -19,8 +21,6 @@ pub const ELF_FLAGS: u32 = 0;
 /// The calls behind [`poll`], [`alarm`] and [`seconds`].
 pub const CALLS: [libc::c_long; 3] = [libc::SYS_poll, libc::SYS_alarm, libc::SYS_time];
 
-// Small functions in one piece, in which one runs on into the next: 45 bytes less
-// than one by one.
 // The entry point: hands the initial stack (`argc`, `argv`, `envp`, the auxiliary
 // vector) to `start`, which is next in the file (see rest.ld) and runs on the stack
 // at the end of the state.
@@ -35,97 +35,111 @@ global_asm!(
 );
 
 /// exit(2): the process, which has but this thread.
+///
+/// And, in one piece with it, what is called by name from the functions below: where
+/// one would end with a call of another, that follows. One by one, each with its
+/// alignment and its jumps, they take 60 bytes more.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.small")]
 pub extern "C" fn exit(code: u32) -> ! {
     naked_asm!(
-    r#"
-0:  push {exit}
-    pop rax
-    syscall
+        "3: push {exit}",
+        "pop rax",
+        "syscall",
 
-replace:
-    push {close}
-    pop rax
-    syscall
-placeholder:
-    lea rdi, [rip + 1f]
-    push {open}
-    pop rax
-    mov esi, {path}
-    # A system call that must succeed, see `need`.
-call_or_end:
-    push rax
-    syscall
-    pop rcx
-check:
-    test eax, eax
-    jns 2f
-    mov edi, ecx
-    xchg esi, eax
-    neg esi
-    call say
-    push 111
-    pop rdi
-    jmp 0b
+        "replace:",
+        "push {close}",
+        "pop rax",
+        "syscall",
+        "placeholder:",
+        "lea rdi, [rip + 4f]",
+        "push {open}",
+        "pop rax",
+        "mov esi, {path}",
+        // The number of the call, in rax, is the id of the text.
+        "call_or_end:",
+        "push rax",
+        "syscall",
+        "pop rcx",
+        "check:",
+        "test eax, eax",
+        "jns 2f",
+        "mov edi, ecx",
+        "xchg esi, eax",
+        "neg esi",
+        "call say",
+        "push 111",
+        "pop rdi",
+        "jmp 3b",
 
-option:
-    push 0
-    push rcx
-    push rsp
-    pop r10
-    push 16
-    pop r8
-    push {setsockopt}
-    pop rax
-    syscall
-    pop rcx
-    pop rcx
-2:  ret
+        "option:",
+        "push 0",
+        "push rcx",
+        "push rsp",
+        "pop r10",
+        "push 16",
+        "pop r8",
+        "push {setsockopt}",
+        "pop rax",
+        "syscall",
+        "pop rcx",
+        "pop rcx",
+        "2: ret",
 
-release:
-    xor edi, edi
-hold:
-    push rdi
-    push rsp
-    pop rsi
-    push {sigprocmask}
-    pop rax
-    cdq
-    push {setmask}
-    pop rdi
-    push {set}
-    pop r10
-    syscall
-    pop rax
-    ret
+        "release:",
+        "xor edi, edi",
+        "hold:",
+        "push rdi",
+        "push rsp",
+        "pop rsi",
+        "push {sigprocmask}",
+        "pop rax",
+        "cdq",
+        "push {setmask}",
+        "pop rdi",
+        "push {set}",
+        "pop r10",
+        "syscall",
+        "pop rax",
+        "ret",
 
-    # The signal handler, which returns by sigreturn(2) itself: then nobody need be
-    # told of another function that does. Its own return address is not used; behind
-    # that is the frame.
-handler:
-    pop rax
-    call {handle}
-    push {sigreturn}
-    pop rax
-    syscall
+        // Behind the return address, which is not used, is the frame.
+        "handler:",
+        "pop rax",
+        "call {handle}",
+        "push {sigreturn}",
+        "pop rax",
+        "syscall",
 
-1:  .asciz "/"
+        // The path of `placeholder`.
+        "4: .asciz \"/\"",
 
-note:
-    xor esi, esi
-say:
-    push 2
-    pop rdx
-    # {print} is next.
-"#,
-    print = sym crate::log::print, handle = sym super::handle,
-    close = const libc::SYS_close, open = const libc::SYS_open, path = const libc::O_PATH,
-    exit = const libc::SYS_exit, setsockopt = const libc::SYS_setsockopt,
-    setmask = const libc::SIG_SETMASK, set = const super::SET,
-    sigprocmask = const libc::SYS_rt_sigprocmask, sigreturn = const libc::SYS_rt_sigreturn,
+        "note:",
+        "xor esi, esi",
+        "say:",
+        "push 2",
+        "pop rdx",
+        "/* {print} is next in the file. */",
+        print = sym crate::log::print,
+        handle = sym super::handle,
+        close = const libc::SYS_close,
+        open = const libc::SYS_open,
+        path = const libc::O_PATH,
+        exit = const libc::SYS_exit,
+        setsockopt = const libc::SYS_setsockopt,
+        setmask = const libc::SIG_SETMASK,
+        set = const super::SET,
+        sigprocmask = const libc::SYS_rt_sigprocmask,
+        sigreturn = const libc::SYS_rt_sigreturn,
     )
 }
+
+// The calls that these make by themselves.
+const _: () = assert!(
+    id::OPEN as c_long == libc::SYS_open
+        && id::SIGACTION as c_long == libc::SYS_rt_sigaction
+        && id::GETSOCKOPT as c_long == libc::SYS_getsockopt
+);
 
 /// Ends the server with text `id` if `result` is an error.
 #[inline(always)]
@@ -306,7 +320,8 @@ pub fn get_option(name: u32) -> u32 {
     value
 }
 
-/// The address of the signal handler.
+/// The address of the signal handler, which returns by sigreturn(2) itself: then
+/// nobody need be told of another function that does.
 #[inline(always)]
 pub fn handler() -> usize {
     let handler;
@@ -354,7 +369,7 @@ pub fn same_source(state: &State, slot: &Slot) -> bool {
     unsafe {
         asm!("lea rsi, [{state} + {own} + 4]", "lea rdi, [{slot} + {other} + 4]",
              "push 5", "pop rcx", "repe cmpsd", "jne {}", label { return false },
-             own = const offset_of!(State, listener), other = const offset_of!(Slot, address),
+             own = const offset_of!(State, address), other = const offset_of!(Slot, address),
              state = in(reg) state, slot = in(reg) slot,
              out("rsi") _, out("rdi") _, out("rcx") _, options(readonly));
     }
