@@ -41,6 +41,7 @@ global_asm!(
 /// alignment and its jumps, they take 60 bytes more.
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.small")]
+#[allow(named_asm_labels)] // It is no block that may be there twice.
 pub extern "C" fn exit(code: u32) -> ! {
     naked_asm!(
         "3: push {exit}",
