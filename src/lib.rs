@@ -1,4 +1,5 @@
-//! The pure parts of `rot13d`: what needs no system call, and so no `unsafe`.
+//! The pure parts of `rot13d`: what needs no system call, and so no `unsafe` but for
+//! the vectors of [`rot13`].
 //!
 //! Nothing here does I/O, allocates or panics: the server links with a panic
 //! handler that does not exist (see `main.rs`), so a panic that could be

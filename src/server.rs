@@ -149,6 +149,7 @@ fn next(state: &mut &State) -> Result<(), (u8, i32)> {
             sys::release();
         }
     }
+    // Not its socket, if the clients have been ended meanwhile; then so is the server.
     sys::close(state.client.swap(0, Relaxed) as u32);
     Ok(())
 }

@@ -9,7 +9,8 @@ use crate::{LISTENER, clients, log};
 use core::sync::atomic::Ordering::Relaxed;
 use rot13d_pure::fmt::id;
 
-/// The handler. `child` is the one that has ended, if `signal` says that one has.
+/// The handler. `child` is the one that has ended, if `signal` says that one has, and
+/// it is not somebody's who sends it himself.
 #[inline(always)]
 pub fn handle(state: &State, signal: i32, child: i32) {
     if signal == libc::SIGCHLD {
@@ -38,7 +39,7 @@ fn reap(mut state: &State, mut child: i32) {
         // No address is kept over the calls.
         state = sys::hide(state);
         let pid = sys::wait(state, child);
-        let any = child < 0;
+        let any = child == -1;
         child = -1;
         if any && pid <= 0 {
             break;

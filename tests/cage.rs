@@ -362,12 +362,27 @@ mod debugged {
     /// Clone and kill pass with the token, so no child may come to know it.
     #[test]
     fn token_is_nowhere_in_a_child() {
-        for options in [
-            &[][..],
+        let options: [&[&str]; 3] = [
+            &[],
             &["-v"],
             &["-v", "-c", "3", "-C", "2", "-t", "0", "-T", "99"],
-        ] {
-            let server = Server::new().args(options).start();
+        ];
+        let usual = options.map(|options| (Server::new().args(options), options));
+        // With either of these the program is below all other mappings, or among them.
+        let unlimited = Server::new().limit(libc::RLIMIT_STACK, libc::RLIM_INFINITY);
+        let compatible = Server::new().before_exec(|| {
+            // SAFETY: changes where exec maps what, and nothing else.
+            match unsafe { libc::personality(libc::ADDR_COMPAT_LAYOUT as u64) } {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        });
+        let layouts = [
+            (unlimited, &["unlimited stack"][..]),
+            (compatible, &["compatible layout"]),
+        ];
+        for (server, options) in usual.into_iter().chain(layouts) {
+            let server = server.start();
             let token = token(&server);
             server.wait_childless();
             let (mut client, child) = client_of(&server);
@@ -396,7 +411,7 @@ mod debugged {
                 Ok(0)
             );
             assert_eq!(
-                traced.call(libc::SYS_kill, &[own, 0, 0, u64::from(!token)]),
+                traced.call(libc::SYS_kill, &[own, 0, 0, 0, u64::from(!token)]),
                 ENDED
             );
             server.wait_childless();

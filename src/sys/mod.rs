@@ -215,7 +215,8 @@ impl Address {
     /// What it is now.
     pub fn get(&self) -> &SocketAddress {
         // SAFETY: only the main program changes an address, and only in calls
-        // of this file, over which it keeps no reference.
+        // of this file, over which it keeps no reference; the signal handler's
+        // messages show none.
         unsafe { &*self.0.get() }
     }
 
@@ -415,6 +416,7 @@ impl Iterator for Args {
 
 /// An argument: what is left of it, up to its null byte.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub struct Word(NonNull<u8>);
 
 impl Iterator for Word {
@@ -438,8 +440,8 @@ impl Iterator for Word {
 extern "C" fn start(stack: *const usize) -> ! {
     let state = opaque(&raw mut STATE);
     // SAFETY: the layout of the initial stack (ELF ABI): argc, argv, null,
-    // envp, null, then the auxiliary vector, pairs up to AT_NULL. Nobody else
-    // has the state yet.
+    // envp, null, then the auxiliary vector, pairs up to AT_NULL; the random bytes are
+    // at any address. Nobody else has the state yet.
     unsafe {
         let mut args = Args(stack.add(2).cast());
         let stop = args::parse(
@@ -458,7 +460,7 @@ extern "C" fn start(stack: *const usize) -> ! {
             while *word != libc::AT_RANDOM as usize {
                 word = word.add(2);
             }
-            (*state).token = *(*word.add(1) as *const usize);
+            (*state).token = (*word.add(1) as *const usize).read_unaligned();
         }
         crate::serve(&*state, stop)
     }
@@ -482,7 +484,8 @@ extern "C" fn child(
 extern "C" fn handle(signal: i32, info: &libc::siginfo_t, frame: *const State) {
     let state = state();
     if frame > &raw const *state {
-        // SAFETY: with SIGCHLD the kernel says which child; else nobody looks at it.
+        // SAFETY: any bytes are a number. With SIGCHLD, if the kernel sends it, that is
+        // the child.
         crate::signals::handle(state, signal, unsafe { info.si_pid() });
     } else {
         crate::signals::handle_in_child(signal);
@@ -522,12 +525,13 @@ pub fn kill(state: &State, pid: i32) {
 }
 
 /// Keeps everything from the children but the code and their own stack: what
-/// is above (the state, the stack, the vdso) and below the program. Where it
-/// fails a fork costs more; nothing else.
+/// is above (the state, the stack, the vdso), wherever that is, and below the
+/// program. It is what keeps the token from them. A kernel without madvise(2)
+/// (`CONFIG_ADVISE_SYSCALLS`) leaves them a copy, and a fork costs more.
 #[inline(always)]
 pub fn keep_memory_from_children(state: &State) {
     let start = &raw const *state;
-    let len = start.addr();
+    let len = start.addr().wrapping_neg() - 4096;
     // SAFETY: advice for the time of a fork, which changes nothing here.
     #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]
     unsafe {

@@ -81,7 +81,7 @@ pub unsafe fn clone(
     unsafe {
         asm!("ld a4, {token}({state})",
              "ecall",
-             "mv a4, {socket}",
+             "sext.w a4, {socket}",
              "bnez a0, 2f",
              "call {child}",
              "2:",

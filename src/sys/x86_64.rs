@@ -51,7 +51,9 @@ pub extern "C" fn exit(code: u32) -> ! {
         // The number of the call, in rax, is the id of the text.
         "call_or_end:", "push rax", "syscall", "pop rcx",
         "check:", "test eax, eax", "jns 2f",
-        "mov edi, ecx", "xchg esi, eax", "neg esi", "call say", "push 111", "pop rdi", "jmp 3b",
+        "mov edi, ecx", "xchg esi, eax", "neg esi",
+        // Once more, for the alignment of the stack.
+        "push rax", "call say", "push 111", "pop rdi", "jmp 3b",
 
         "option:", "push 0", "push rcx", "push rsp", "pop r10", "push 16", "pop r8",
         "push {setsockopt}", "pop rax", "syscall", "pop rcx", "pop rcx", "2: ret",
@@ -118,7 +120,7 @@ pub fn placeholder() -> i32 {
     result
 }
 
-/// Puts a placeholder in the place of `fd`, the lowest open descriptor but those below.
+/// Puts a placeholder in the place of `fd`, below which every descriptor is open.
 #[inline(always)]
 pub fn replace(fd: u32) {
     // SAFETY: as above.
