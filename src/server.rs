@@ -123,7 +123,11 @@ fn next(state: &mut &State) -> Result<(), (u8, i32)> {
             if count == 0 {
                 sys::exit(0)
             }
-            sys::wait_while(state, count);
+            let result = sys::wait_while(state, count);
+            if result < -libc::EAGAIN {
+                // There is no futex(2) in this kernel.
+                return Err((id::ACCEPT, result));
+            }
             continue;
         }
         let result = sys::accept(state);

@@ -736,7 +736,7 @@ pub const ALL: i64 = -1;
 /// Sleeps while there are `count` clients (futex(2), FUTEX_WAIT): a client that
 /// ends before the call does not go unseen either. It takes the token.
 #[inline(always)]
-pub fn wait_while(state: &State, count: u32) {
+pub fn wait_while(state: &State, count: u32) -> i32 {
     // SAFETY: reads the count.
     call!(
         SYS_futex,
@@ -745,7 +745,7 @@ pub fn wait_while(state: &State, count: u32) {
         arg(count),
         arg(0u32),
         arg(state.token as u64)
-    );
+    )
 }
 
 /// Sleeps that long, or until a signal.
