@@ -5,7 +5,7 @@
 //! ([`clients`]), reaps them and ends in order ([`signals`]), and says so
 //! ([`log`]). A child serves one client to its end ([`session`]). All of them
 //! run in one cage ([`cage`]). What is pure is in the library, what is unsafe
-//! in [`sys`].
+//! in [`sys`], but for the vectors of the cipher.
 //!
 //! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111
 //! the system refused something needed to start.

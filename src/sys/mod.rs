@@ -1,6 +1,6 @@
 //! What rustix does not offer in its public interface, and the only `unsafe`
-//! of the server: the entry point, clone, signals, timers, the seccomp filter,
-//! and the memory layout that makes a child small.
+//! but for the vectors of the cipher: the entry point, clone, signals, timers,
+//! the seccomp filter, and the memory layout that makes a child small.
 //!
 //! One file per architecture holds what differs, the same items in the same
 //! order; everything else is here.
