@@ -2,7 +2,7 @@
 //! end interrupts accept, which is restarted and never fails; children that
 //! end together are all reaped by one run of the handler.
 
-use crate::support::{Dialogue, Server, eventually, signal_process};
+use crate::support::{Dialogue, Server, eventually, proc, signal_process};
 
 #[test]
 fn accept_is_restarted_when_children_end() {
@@ -49,6 +49,45 @@ fn children_that_end_together_are_reaped_by_one_handler_run() {
     server.wait_accepting();
     assert_eq!(count(&server, "--- SIGCHLD"), 1, "{:#?}", server.trace());
     server.connect().exchange(b"still here\n");
+}
+
+/// Whoever may signal the server may say that any child has ended, and his signal may
+/// stand for that of one that has: signals that are pending are one.
+#[test]
+fn forged_signal_in_place_of_a_child_s_loses_none() {
+    let server = Server::new().args(["-c", "1"]).start();
+    for forged in [-5, -1, 0, 1, i32::MAX] {
+        let mut client = server.connect();
+        client.exchange(b"hello\n");
+        server.signal(libc::SIGSTOP);
+        eventually("the server is stopped", || {
+            proc::stat(server.pid()).is_some_and(|stat| stat.state == 'T')
+        });
+        send_child_signal(server.pid(), forged);
+        drop(client);
+        eventually("the child has ended", || server.zombies().len() == 1);
+        server.signal(libc::SIGCONT);
+        server.wait_childless();
+    }
+    server.connect().exchange(b"still here\n");
+}
+
+/// SIGCHLD as sigqueue(3) sends it, in the name of process `of`.
+fn send_child_signal(to: i32, of: i32) {
+    // `siginfo_t` of the kernel: signal, errno, code, then, where a pointer has 64
+    // bits behind a gap, the process.
+    let mut info = [0i32; 32];
+    info[0] = libc::SIGCHLD;
+    info[2] = libc::SI_QUEUE;
+    info[if cfg!(target_pointer_width = "64") {
+        4
+    } else {
+        3
+    }] = of;
+    // SAFETY: reads the structure, which has 128 bytes.
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, to, libc::SIGCHLD, info.as_ptr()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]
