@@ -21,7 +21,7 @@ pub fn find(state: &State, pid: i32) -> Option<&Slot> {
 pub fn refused(state: &State) -> bool {
     let mut left = state.config.per_source();
     let mut full = |slot: &Slot, pid| {
-        if pid > 0 && state.same_source(slot) {
+        if pid > 0 && sys::same_source(state, slot) {
             left -= 1;
             return left == 0;
         }

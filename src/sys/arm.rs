@@ -99,19 +99,6 @@ pub unsafe fn clone(
     result as i32
 }
 
-/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
-/// wipes the token from the register.
-#[inline(always)]
-pub fn kill(state: &State, pid: i32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe {
-        asm!("ldr r4, [{state}, {token}]", "bl {gate}",
-             token = const offset_of!(State, token), gate = sym gate, state = in(reg) state,
-             in("r5") libc::SYS_kill, inlateout("r0") pid => _, in("r1") signal,
-             out("r4") _, out("r12") _, out("lr") _);
-    }
-}
-
 /// Where the program's file begins in memory: the page of its first function.
 pub fn image() -> usize {
     let first: usize;

@@ -98,19 +98,19 @@ pub fn exit(code: u32) -> ! {
     }
 }
 
-/// See [`crate::log::say`].
+/// Logs text `id`, with a number.
 #[inline(never)]
 pub fn say(id: u32, number: u32) {
     log::print(id, number, 2);
 }
 
-/// See [`crate::log::note`].
+/// Logs text `id`, which has no number.
 #[inline(never)]
 pub fn note(id: u32) {
     say(id, 0);
 }
 
-/// See [`super::hold`].
+/// Holds back `signals`, and no others (sigprocmask(2)).
 #[inline(never)]
 pub fn hold(signals: i64) {
     // SAFETY: reads the set.
@@ -128,7 +128,7 @@ pub fn release() {
     hold(0);
 }
 
-/// See [`super::placeholder`].
+/// Opens something that can neither be read nor written, at the lowest free descriptor.
 #[inline(never)]
 pub fn placeholder() -> i32 {
     let (path, flags) = (from(b"/\0"), arg(libc::O_PATH as u32));
@@ -137,7 +137,7 @@ pub fn placeholder() -> i32 {
     need!(OPEN, SYS_openat, ANY, path, flags)
 }
 
-/// See [`super::replace`].
+/// Puts a placeholder in the place of `fd`, below which every descriptor is open.
 pub fn replace(fd: u32) {
     super::close(fd);
     placeholder();

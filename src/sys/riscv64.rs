@@ -95,20 +95,6 @@ pub unsafe fn clone(
     result as i32
 }
 
-/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
-/// wipes the token from the register.
-#[inline(always)]
-pub fn kill(state: &State, pid: i32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe {
-        asm!("ld a4, {token}({state})", "ecall",
-             token = const offset_of!(State, token), state = in(reg) state,
-             in("a7") libc::SYS_kill as usize,
-             inlateout("a0") pid as usize => _, in("a1") signal as usize,
-             out("a4") _, options(nostack));
-    }
-}
-
 /// Where the program's file begins in memory: the page of its first function.
 pub fn image() -> usize {
     let first: usize;

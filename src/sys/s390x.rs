@@ -103,20 +103,6 @@ pub unsafe fn clone(
     result as i32
 }
 
-/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
-/// wipes the token from the register.
-#[inline(always)]
-pub fn kill(state: &State, pid: i32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe {
-        asm!("lg %r6, {token}({state})", "svc 0",
-             token = const offset_of!(State, token), state = in(reg_addr) state,
-             in("r1") libc::SYS_kill as usize,
-             inlateout("r2") pid as usize => _, in("r3") signal as usize,
-             out("r6") _, options(nostack));
-    }
-}
-
 /// Where the program's file begins in memory: the page of its first function.
 pub fn image() -> usize {
     let first: usize;

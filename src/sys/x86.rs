@@ -7,9 +7,8 @@
 //! and all parameters are on the stack. clone(2): flags, stack, parent_tid,
 //! tls, child_tid.
 
-use super::{ANY, Arg, State, arg};
+use super::{Arg, State};
 use core::arch::{asm, naked_asm};
-use core::mem::MaybeUninit;
 
 /// `AUDIT_ARCH_I386`: how a seccomp filter knows the calls of this file.
 pub const AUDIT_ARCH: u32 = 0x4000_0003;
@@ -163,23 +162,6 @@ unsafe extern "C" fn clone_gate(
         clone = const libc::SYS_clone,
         child = sym super::child
     )
-}
-
-/// kill(2) with the token; see [`super::kill`].
-#[inline(always)]
-pub fn kill(state: &State, pid: i32, signal: i32) {
-    let token = MaybeUninit::new(core::ptr::without_provenance(state.token));
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe {
-        gate(
-            libc::SYS_kill as u32,
-            arg(pid as u32),
-            arg(signal as u32),
-            ANY,
-            ANY,
-            token,
-        )
-    };
 }
 
 /// Where the program's file begins in memory: the page of its first function.

@@ -94,14 +94,14 @@ pub fn check(id: u8, result: i32) {
     unsafe { asm!("call check", in("ecx") u32::from(id), in("eax") result) }
 }
 
-/// See [`crate::log::say`].
+/// Logs text `id`, with a number.
 #[inline(always)]
 pub fn say(id: u32, number: u32) {
     // SAFETY: a function of the C ABI in the end.
     unsafe { asm!("call say", in("edi") id, in("esi") number, clobber_abi("C")) }
 }
 
-/// See [`crate::log::note`].
+/// Logs text `id`, which has no number.
 #[inline(always)]
 pub fn note(id: u32) {
     // SAFETY: as above.
@@ -234,20 +234,6 @@ pub unsafe fn clone(
              out("r8") _, out("rcx") _, out("r11") _);
     }
     result
-}
-
-/// kill(2) with the token; see [`super::kill`]. For the signal handler, whose end
-/// wipes the token from the register.
-#[inline(always)]
-pub fn kill(state: &State, pid: i32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe {
-        asm!("mov r8, [{state} + {token}]", "syscall",
-             token = const offset_of!(State, token), state = in(reg) state,
-             inlateout("rax") libc::SYS_kill as usize => _,
-             in("edi") pid, in("esi") signal,
-             out("r8") _, out("rcx") _, out("r11") _, options(nostack));
-    }
 }
 
 /// Option `name` of standard input, which must be a socket (getsockopt(2)). The kernel
