@@ -54,7 +54,7 @@ soak: tools ## a million connections, ten thousand clients at once
 size: all ## file, segments, sections, biggest functions; fails over the budget
 	@sh tests/size.sh $(BINARY) $(MOST) "$(TARGET)"
 
-bench: all ## measure against everybody; writes tests/bench/REPORT.md
+bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--compare: against the first edition alone)
 	sh tests/bench/install.sh
 	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
 

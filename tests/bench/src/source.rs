@@ -22,7 +22,7 @@ impl Biggest {
 
 #[derive(Default)]
 pub struct Source {
-    /// With comments, without the tests at the ends of files.
+    /// With comments and linker scripts, without the tests at the ends of files.
     pub lines: usize,
     pub file: Biggest,
     pub function: Biggest,
@@ -54,9 +54,13 @@ impl Source {
             let path = entry?.path();
             if path.is_dir() {
                 self.add_folder(src, &path)?;
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(src).unwrap_or(&path);
-                self.add(name, &fs::read_to_string(&path)?);
+                continue;
+            }
+            let name = path.strip_prefix(src).unwrap_or(&path);
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("rs") => self.add(name, &fs::read_to_string(&path)?),
+                Some("ld") => self.lines += fs::read_to_string(&path)?.lines().count(),
+                _ => {}
             }
         }
         Ok(())
