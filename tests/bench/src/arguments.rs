@@ -7,7 +7,7 @@ pub const USAGE: &str =
     "usage: bench [--compare] [--quick] [--only RIVAL,...] [--area AREA,...] [--also FILE,...] [--render]
 
   --compare  only this edition, its copy, the first edition and the bare loop
-  --quick    one short round, with --compare a few
+  --quick    short rounds, to see that all runs; with --compare a few
   --only     these rivals (and rot13d, for the ratios)
   --area     of visits, trips, bulk, memory, program, growth: only these
   --also     other builds of rot13d beside the shipped one

@@ -37,7 +37,7 @@ pub const FULL: Plan = Plan {
     round_trips: 5_000,
     memory: Rounds { all: 1, focus: 5 },
     idle: &[1_000, 10_000],
-    growth: Rounds { all: 1, focus: 3 },
+    growth: Rounds { all: 1, focus: 5 },
     company: &[0, 100, 1_000, 10_000],
 };
 
@@ -50,7 +50,7 @@ pub const COMPARE: Plan = Plan {
     round_trips: 1_500,
     memory: Rounds { all: 1, focus: 5 },
     idle: &[1_000, 10_000],
-    growth: Rounds { all: 1, focus: 3 },
+    growth: Rounds { all: 1, focus: 5 },
     company: &[1_000, 10_000],
 };
 
@@ -68,7 +68,8 @@ pub const QUICK: Plan = Plan {
 /// The comparison in a minute: enough to see that it runs.
 pub const QUICK_COMPARE: Plan = Plan {
     time: Rounds { all: 5, focus: 5 },
-    memory: Rounds { all: 3, focus: 3 },
+    memory: Rounds { all: 5, focus: 5 },
+    growth: Rounds { all: 5, focus: 5 },
     company: &[1_000],
     ..QUICK
 };

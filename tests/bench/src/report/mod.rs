@@ -95,7 +95,7 @@ impl Report<'_> {
                     Class::Ours => "ours",
                     Class::Variant | Class::Build => "ours, changed",
                     Class::FirstEdition => "ours, as it was",
-                    Class::Floor => "the floor: no error handling, no line rule, no cipher",
+                    Class::Floor => "the bare loop: no error handling, no line rule, no cipher",
                     Class::Lecture => "the lecture's program, with its faults",
                     Class::Peer => "a peer: echoes bytes, no line rule, no cipher",
                     Class::Outside => "out of class: clients share a process",
