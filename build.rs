@@ -10,7 +10,7 @@ fn main() {
     for library in ["c", "m", "rt", "pthread", "util", "dl", "gcc_s", "gcc"] {
         fs::write(format!("{out}/lib{library}.a"), "!<arch>\n").expect("an empty library");
     }
-    println!("cargo:rustc-link-search=native={out}");
+    println!("cargo:rustc-link-arg-bins=-L{out}");
     let bare = variable("RUSTC_LINKER").ends_with("lld");
     let mut arguments = vec![
         "--build-id=none".to_string(),
