@@ -20,6 +20,7 @@ mod pid1;
 mod pure;
 mod restart;
 mod soak;
+mod sockets;
 mod stdio;
 mod timeouts;
 mod users;

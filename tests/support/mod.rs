@@ -130,6 +130,7 @@ pub fn many(connections: usize) -> usize {
 const PACKAGES: &[(&str, &str)] = &[
     ("busybox", "busybox"),
     ("inetd", "openbsd-inetd"),
+    ("ip", "iproute2"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nc.traditional", "netcat-traditional"),
     ("ncat", "ncat"),
