@@ -237,7 +237,7 @@ fn reader_that_stalls_is_waited_for() {
 #[test]
 fn rest_of_a_short_write_needs_no_further_word() {
     let server = Server::start();
-    for round in 0..3 {
+    for _ in 0..3 {
         let mut client = server.connect_with_window(4096);
         let child = server.only_child();
         let lines = b"stalled\n".repeat(8192);
@@ -261,7 +261,6 @@ fn rest_of_a_short_write_needs_no_further_word() {
         client.half_close();
         assert_same(&client.hear_rest(), &rot13(&lines[..said % 8]));
         server.wait_childless();
-        println!("round {round}: {said} bytes");
     }
 }
 

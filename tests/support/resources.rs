@@ -93,22 +93,27 @@ fn change_soft_limit(pid: i32, resource: libc::__rlimit_resource_t, value: u64) 
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// `None` where this machine lets us make none.
-    pub fn new(threads: u64) -> Option<Self> {
+    /// Under the hierarchy of version 1 that has the limit, or in that of version 2.
+    #[track_caller]
+    pub fn new(threads: u64) -> Self {
         let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
-        roots.iter().find_map(|root| {
-            let name = format!("rot13d-test-{}", process::id());
-            let folder = Path::new(root).join(name);
+        let name = format!("rot13d-test-{}", process::id());
+        let made = roots.iter().find_map(|root| {
+            // In version 2 the limit has to be handed down first.
+            let _ = fs::write(Path::new(root).join("cgroup.subtree_control"), "+pids");
+            let folder = Path::new(root).join(&name);
             fs::create_dir(&folder).ok()?;
             let cgroup = Cgroup(folder);
             let limit = cgroup.0.join("pids.max");
             fs::write(limit, threads.to_string()).ok()?;
             Some(cgroup)
-        })
+        });
+        made.expect("a cgroup with a limit on processes (are you root, and is it mounted?)")
     }
 
     pub fn add(&self, pid: i32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a cgroup takes a process");
+        let file = self.0.join("cgroup.procs");
+        fs::write(file, pid.to_string()).expect("a cgroup takes a process");
     }
 }
 
