@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::support::client::assert_same;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, served, waiting};
 use crate::support::network::{in_own_network, set_ipv4, vanish};
-use crate::support::{DEADLINE, Dialogue, Server, eventually, found, proc, rot13};
+use crate::support::{DEADLINE, Dialogue, Server, assert_in_time, eventually, found, proc, rot13};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far below the limit of those tests in which nobody may be ended.
@@ -252,22 +252,6 @@ fn client_that_vanished_without_taking_its_echo_is_noticed() {
         let mut next = waiting(&server);
         next.hear_echo_of(LINE);
     });
-}
-
-/// Every limit is over in time: the limit and a second later the client is gone.
-/// The machine may be busy with something else, the whole of a second: then it is
-/// tried again. A limit that is too long is so every time.
-#[track_caller]
-fn assert_in_time(what: &str, limit: Duration, mut attempt: impl FnMut() -> Duration) {
-    let mut all = Vec::new();
-    for _ in 0..5 {
-        let elapsed = attempt();
-        if elapsed <= limit + SECOND {
-            return;
-        }
-        all.push(elapsed);
-    }
-    panic!("{what}: {limit:?} took {all:?}");
 }
 
 /// Twice as long would be more than a second late.

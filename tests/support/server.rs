@@ -186,9 +186,17 @@ impl Builder {
     }
 
     pub fn ignored_signal(self, signal: i32) -> Self {
+        self.signal_action(signal, libc::SIG_IGN)
+    }
+
+    pub fn default_signal(self, signal: i32) -> Self {
+        self.signal_action(signal, libc::SIG_DFL)
+    }
+
+    fn signal_action(self, signal: i32, action: libc::sighandler_t) -> Self {
         self.before_exec(move || {
-            // SAFETY: no handler is installed, only SIG_IGN.
-            let old = unsafe { libc::signal(signal, libc::SIG_IGN) };
+            // SAFETY: no handler is installed, only SIG_IGN or SIG_DFL.
+            let old = unsafe { libc::signal(signal, action) };
             check(if old == libc::SIG_ERR { -1 } else { 0 })
         })
     }
