@@ -7,6 +7,7 @@ mod support;
 mod artefact;
 mod audit;
 mod cage;
+mod calls;
 mod cli;
 mod deploy;
 mod drain;
