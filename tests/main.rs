@@ -17,6 +17,7 @@ mod faults;
 mod limits;
 mod manual;
 mod netcats;
+mod orphans;
 mod pid1;
 mod pure;
 mod restart;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod crowd;
 pub mod launcher;
 pub mod network;
+mod orphans;
 pub mod proc;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;

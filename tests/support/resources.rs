@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io, process, ptr};
 
+use super::orphans::{self, Watched};
 use super::{Builder, Server, runner, tool};
 
 /// The number of a user who owns no process.
@@ -37,14 +38,19 @@ pub fn threads_of(processes: u64) -> u64 {
 }
 
 /// A process that does nothing but count for its user's limits.
-pub struct Sleeper(Child);
+pub struct Sleeper(
+    Child,
+    #[expect(dead_code, reason = "is for its drop")] Watched,
+);
 
 impl Sleeper {
     #[track_caller]
     pub fn start(user: u32) -> Self {
         let mut command = Command::new(tool("sleep"));
-        command.arg("600").uid(user).stdin(Stdio::null());
-        Sleeper(command.spawn().expect("sleep runs"))
+        orphans::lead(command.arg("600").uid(user).stdin(Stdio::null()));
+        let sleeper = command.spawn().expect("sleep runs");
+        let watched = Watched::session(sleeper.id() as i32);
+        Sleeper(sleeper, watched)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io, thread};
 
+use super::orphans::Watched;
 use super::proc::{self, Memory, Queues};
 use super::{Scratch, binary, client, eventually, found, runner, tool, trace};
 
@@ -256,6 +257,7 @@ impl Builder {
     #[track_caller]
     pub fn start(mut self) -> Server {
         let (mut process, command) = self.spawn();
+        let watched = Watched::session(process.id() as i32);
         let mut server = Server {
             pid: process.id() as i32,
             leader: process.id() as i32,
@@ -267,6 +269,7 @@ impl Builder {
             trace: self.trace.take(),
             command,
             is_alone: false,
+            _watched: watched,
         };
         let listening = |server: &Server| match self.ready {
             Ready::Port => server.stdout.all().first()?.parse().ok(),
@@ -354,6 +357,7 @@ pub struct Server {
     command: String,
     /// It has ended and left nobody behind: both its outputs are closed.
     is_alone: bool,
+    _watched: Watched,
 }
 
 impl Server {
@@ -378,6 +382,11 @@ impl Server {
     /// The server itself, not strace or another wrapper around it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Whether it was started by us, and not by a wrapper that lives on.
+    pub fn leader_is_it(&self) -> bool {
+        self.pid == self.leader
     }
 
     /// Where a client reaches it: the loopback address of the kind it serves.
