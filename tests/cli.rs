@@ -376,7 +376,10 @@ fn wrong_usage_touches_no_socket() {
         &["127.0.0.1", "0", "surplus"],
     ] {
         let server = Server::new()
-            .strace(["-e", "trace=%network"])
+            .strace([
+                "-e",
+                "trace=socket,socketpair,bind,listen,setsockopt,connect",
+            ])
             .exactly(args)
             .ready(Ready::Unknown)
             .start();

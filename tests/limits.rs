@@ -11,19 +11,18 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::client;
 use crate::support::crowd::{
-    LINE, all_served_to_their_end, assert_asleep, assert_often, assert_patient, crowd, served,
-    waiting, while_stopped,
+    LINE, all_served_to_their_end, assert_asleep, assert_patient, crowd, served, waiting,
+    while_stopped,
 };
 use crate::support::network::{add_address, in_own_network};
 use crate::support::resources::{
     Cgroup, Sleeper, server_with_few_processes, threads_of, unused_user,
 };
 use crate::support::slow_motion::in_slow_motion;
-use crate::support::trace::{by_process, name, result};
 use crate::support::{Dialogue, Server, eventually, found, many, signal_process};
 
 #[test]
@@ -476,101 +475,4 @@ fn sources_of_ipv6_are_told_apart_by_every_part_of_the_address() {
             all_served_to_their_end(clients);
         }
     });
-}
-
-/// A client's end cuts the wait for a process short, log or no log: seen by strace,
-/// for the wait is a tenth of a second only.
-#[test]
-fn client_that_ends_frees_a_process_sooner() {
-    for options in [&[][..], &["-v"]] {
-        let user = unused_user();
-        // A client may end between two waits, and then there is none to cut short.
-        let cut_short = (0..10).any(|_| {
-            let server = Server::new()
-                .args([&["-u", &user.to_string()], options].concat())
-                .limit(libc::RLIMIT_NPROC, 2)
-                .strace([
-                    "-e",
-                    "trace=clone,poll,ppoll,nanosleep,clock_nanosleep,wait4",
-                ])
-                .start();
-            let first = served(&server);
-            let mut late = waiting(&server);
-            server.wait_log("fork: ");
-            drop(first);
-            late.hear_echo_of(LINE);
-            all_served_to_their_end(vec![late]);
-            server.wait_childless();
-            let calls = by_process(&server.trace()).remove(&server.pid());
-            let calls = calls.expect("the calls of the server");
-            first_fork_after_a_childs_end_waits_for_nothing(&calls)
-        });
-        assert!(cut_short, "{options:?}");
-    }
-}
-
-/// Of the calls of the server: after the first SIGCHLD no wait goes by before the
-/// next clone, and there was one to cut short.
-fn first_fork_after_a_childs_end_waits_for_nothing(calls: &[String]) -> bool {
-    let waits = ["poll", "ppoll", "nanosleep", "clock_nanosleep"];
-    let is_wait = |line: &str| waits.contains(&name(line));
-    let end = calls
-        .iter()
-        .position(|line| line.starts_with("--- SIGCHLD"));
-    let (before, after) = calls.split_at(end.expect("a child's end"));
-    let interrupted = before
-        .last()
-        .is_some_and(|line| is_wait(line) && (line.contains("ERESTART") || line.contains("EINTR")));
-    let fork = after.iter().position(|line| name(line) == "clone");
-    let between = &after[..fork.expect("another fork")];
-    // (That standard error takes a message is asked without a wait.)
-    let waited = between.iter().any(|line| {
-        is_wait(line)
-            && (line.contains("Timeout") || line.contains("nanosleep"))
-            && result(line) == "0"
-    });
-    interrupted && !waited
-}
-
-/// strace plays a failing call by one that the cage would not let pass.
-const UNCAGED: [&str; 2] = ["-e", "inject=prctl:error=EINVAL"];
-
-/// No client is there, says accept, although it was to wait for one.
-#[test]
-fn accept_that_does_not_wait_is_no_spin() {
-    let inject = ["-e", "inject=accept,accept4:error=EAGAIN:when=1..20"];
-    let server = Server::new().strace([UNCAGED, inject].concat()).start();
-    let begin = Instant::now();
-    let mut client = waiting(&server);
-    client.hear_echo_of(LINE);
-    let elapsed = begin.elapsed();
-    assert!(elapsed > Duration::from_secs(1), "20 tries in {elapsed:?}");
-    all_served_to_their_end(vec![client]);
-}
-
-/// A kernel without futex(2): the wait for room fails at once.
-#[test]
-fn wait_for_room_that_fails_is_no_spin() {
-    let inject = ["-e", "inject=futex,?futex_time64:error=ENOSYS"];
-    let server = Server::new()
-        .args(["-c", "1"])
-        .strace([UNCAGED, inject].concat())
-        .start();
-    let first = served(&server);
-    let mut queued = waiting(&server);
-    let own = format!("{} ", server.pid());
-    let calls = |text: &str| {
-        let trace = server.trace();
-        let own = trace.iter().filter(|line| line.starts_with(&own));
-        own.filter(|line| line.contains(text)).count() as u64
-    };
-    eventually("it waits for room", || calls("futex") > 0);
-    let (begin, before) = (Instant::now(), calls(""));
-    thread::sleep(Duration::from_secs(2));
-    let (count, elapsed) = (calls("") - before, begin.elapsed());
-    // Ten tries a second at most, each of a few calls.
-    assert_often(count, 0..=100, elapsed);
-    queued.assert_silent();
-    all_served_to_their_end(vec![first]);
-    queued.hear_echo_of(LINE);
 }

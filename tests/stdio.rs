@@ -12,10 +12,12 @@ use std::io;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::{
-    LINE, all_served_to_their_end, assert_asleep, assert_patient, crowd, served, waiting,
+    LINE, all_served_to_their_end, assert_asleep, assert_often, assert_patient, crowd, served,
+    sleeps, waiting,
 };
 use crate::support::network::in_own_network;
 use crate::support::resources::{SoftLimit, set_soft_limit};
@@ -177,7 +179,11 @@ fn full_stdout_is_waited_for_and_then_has_the_port() {
         .stdout(writer)
         .start();
     let mut client = waiting(&server);
-    assert_asleep(&server);
+    let (begin, before) = (Instant::now(), sleeps(&server));
+    thread::sleep(Duration::from_secs(1));
+    // It looks now and then whether there is room, or sleeps until there is.
+    assert_often(sleeps(&server) - before, 0..=30, begin.elapsed());
+    client.assert_silent();
     reader.read_exact(&mut vec![0; 65536]).unwrap();
     client.hear_echo_of(LINE);
     let port = Lines::of(Some(reader)).to_end();
