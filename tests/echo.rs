@@ -1,4 +1,4 @@
-//! Serving one client (contract, section 1): every byte comes back once, in
+//! Serving one client (rot13d(8), DESCRIPTION): every byte comes back once, in
 //! order, rotated; never before its line is complete, never lost. And the
 //! same for many clients at once, with nothing of them left afterwards.
 //!
@@ -230,6 +230,38 @@ fn reader_that_stalls_is_waited_for() {
         client.hear_rest()
     });
     assert_same(&heard, &rot13(&bytes));
+}
+
+/// What is left of a short write goes out as soon as the client takes it, without
+/// another word from it.
+#[test]
+fn rest_of_a_short_write_needs_no_further_word() {
+    let server = Server::start();
+    for _ in 0..3 {
+        let mut client = server.connect_with_window(4096);
+        let child = server.only_child();
+        let lines = b"stalled\n".repeat(8192);
+        client.set_nonblocking(true).unwrap();
+        let mut said = 0;
+        eventually("the child waits for its reader", || {
+            use std::io::Write;
+            while let Ok(count) = client.write(&lines[said % 8..]) {
+                said += count;
+            }
+            proc::blocked_in_write(child)
+        });
+        client.set_nonblocking(false).unwrap();
+        client.open_window();
+        let whole = said - said % 8;
+        let heard = client.hear(whole);
+        let expected = rot13(&b"stalled\n".repeat(whole / 8));
+        assert_same(&heard, &expected);
+        server.wait_taken(&client, child);
+        client.assert_silent();
+        client.half_close();
+        assert_same(&client.hear_rest(), &rot13(&lines[..said % 8]));
+        server.wait_childless();
+    }
 }
 
 #[test]

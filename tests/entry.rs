@@ -1,4 +1,4 @@
-//! Ways in with `-i` (contract, section 3): standard input is the socket, a
+//! Ways in with `-i` (rot13d(8), OPTIONS): standard input is the socket, a
 //! listening one or a connected one, as inetd, systemd, tcpserver and socat
 //! hand it over; and the restart that loses no connection.
 
@@ -17,8 +17,8 @@ use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd,
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
 use crate::support::{
-    Builder, DEADLINE, Dialogue, Ready, Scratch, Server, eventually, found, proc, rot13,
-    signal_process,
+    Builder, DEADLINE, Dialogue, Ready, Scratch, Server, assert_in_time, eventually, found, proc,
+    rot13, signal_process,
 };
 
 fn serve_on(listener: &TcpListener, options: &[&str]) -> Server {
@@ -277,6 +277,28 @@ fn limits_on_time_hold_for_a_connected_socket() {
         assert!(begin.elapsed() >= Duration::from_secs(1));
         assert_eq!(server.wait_exit().code(), Some(0));
     }
+}
+
+#[test]
+fn limits_on_time_of_a_connected_socket_are_over_in_time() {
+    let limit = Duration::from_secs(3);
+    thread::scope(|scope| {
+        for option in ["-t", "-T", "-k"] {
+            scope.spawn(move || {
+                assert_in_time(option, limit, || {
+                    let (mut client, socket) = connection();
+                    let server = serve_only(socket, &[option, "3"]).start();
+                    client.exchange(LINE);
+                    let begin = Instant::now();
+                    if option == "-k" {
+                        server.signal(libc::SIGTERM);
+                    }
+                    client.assert_end();
+                    begin.elapsed()
+                });
+            });
+        }
+    });
 }
 
 #[test]

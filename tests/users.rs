@@ -1,4 +1,4 @@
-//! `-u` and `-g` (contract, section 3): who the server and its clients'
+//! `-u` and `-g` (rot13d(8), OPTIONS): who the server and its clients'
 //! processes are, and that they can be nobody else.
 
 use std::fs::File;
@@ -25,8 +25,12 @@ fn join_other_groups() -> io::Result<()> {
 
 #[test]
 fn server_and_children_become_user_and_group_without_others() {
-    let cases: [(&[&str], u32, u32); 3] = [
+    // The last number is -1, which to the kernel is nobody.
+    const MOST: u32 = u32::MAX - 1;
+    let cases: [(&[&str], u32, u32); 5] = [
         (&["-u", "1234", "-g", "5678"], 1234, 5678),
+        (&["-u", "0", "-g", "0"], 0, 0),
+        (&["-u", "4294967294", "-g", "4294967294"], MOST, MOST),
         (&["-u", "1234"], 1234, 0),
         (&["-g", "5678"], 0, 5678),
     ];
