@@ -13,13 +13,22 @@ mod drain;
 mod echo;
 mod entry;
 mod faults;
+#[cfg(target_arch = "x86_64")]
+mod gone;
 mod limits;
 mod manual;
 mod netcats;
 mod pid1;
 mod pure;
+mod recurring;
 mod restart;
 mod soak;
+#[cfg(target_arch = "x86_64")]
+mod stderr;
 mod stdio;
 mod timeouts;
+#[cfg(target_arch = "x86_64")]
+mod token;
 mod users;
+#[cfg(target_arch = "x86_64")]
+mod waiting;

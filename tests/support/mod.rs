@@ -6,6 +6,8 @@
 
 pub mod client;
 pub mod crowd;
+#[cfg(target_arch = "x86_64")]
+pub mod kernel;
 pub mod launcher;
 pub mod network;
 pub mod proc;
@@ -16,6 +18,7 @@ pub mod resources;
 mod server;
 pub mod slow_motion;
 pub mod strace;
+pub mod terminal;
 pub mod trace;
 
 use std::path::{Path, PathBuf};
