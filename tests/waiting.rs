@@ -15,7 +15,7 @@ use crate::support::kernel::{can_be_played, is_for_i386, lacking};
 use crate::support::resources::{set_soft_limit, unused_user};
 use crate::support::strace::Strace;
 use crate::support::trace::name;
-use crate::support::{Builder, Dialogue, Server, runner};
+use crate::support::{Builder, Dialogue, Server};
 
 /// For how long it is watched.
 const WHILE: Duration = Duration::from_secs(2);

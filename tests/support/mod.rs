@@ -56,7 +56,8 @@ pub fn found<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     result.expect("eventually() returned")
 }
 
-fn holds_within(limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+/// Polls until `condition` holds, or that long.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
