@@ -17,7 +17,7 @@ use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served, waitin
 use crate::support::network::in_own_network;
 use crate::support::resources::{SoftLimit, set_soft_limit, unused_user};
 use crate::support::{
-    Builder, Dialogue, Ready, Scratch, Server, eventually, found, runner, tool,
+    Builder, Dialogue, Ready, Scratch, Server, eventually, runner, tool,
 };
 
 const GONE: &str = "rot13d: fatal: accept: invalid argument";
@@ -40,6 +40,7 @@ fn shut_down(listener: &impl AsRawFd) {
 /// It has said so, once.
 #[track_caller]
 fn assert_said(server: &Server) {
+    server.wait_log(GONE);
     let log = server.log();
     let said = log.iter().filter(|line| line.as_str() == GONE);
     assert_eq!(said.count(), 1, "{log:#?}");
@@ -133,7 +134,7 @@ fn listener_that_is_shut_down_while_there_is_no_descriptor() {
     all_served_to_their_end(vec![client]);
     set_soft_limit(&server, libc::RLIMIT_NOFILE, 64);
     assert_eq!(server.wait_exit().code(), Some(111));
-    assert_eq!(server.log().last().map(String::as_str), Some(GONE));
+    server.wait_log(GONE);
 }
 
 #[test]
@@ -237,8 +238,6 @@ fn socket_that_no_longer_listens_is_no_listener() {
         .ready(Ready::Unknown)
         .stdin(OwnedFd::from(listener))
         .start();
-    let status = found("it ends", || (!server.is_running()).then(|| ()));
-    let () = status;
     let code = server.wait_exit().code();
     // It has no peer, either: served alone, the client that it may be is at its end.
     assert!(matches!(code, Some(0 | 111)), "{code:?}");

@@ -451,7 +451,8 @@ fn kernel_that_does_not_keep_memory_apart_is_told() {
         let log = server.log();
         log.iter().filter(|line| line.as_str() == WEAKER).count()
     };
-    for error in [libc::ENOSYS, libc::EINVAL, libc::ENOMEM, libc::EPERM] {
+    // (ENOMEM says no more than that there are holes: the rest is done.)
+    for error in [libc::ENOSYS, libc::EINVAL, libc::EPERM] {
         let server = failing(Server::new(), &["madvise"], error).start();
         all_served_to_their_end(crowd(&server, 3));
         assert_eq!(told(&server), 1, "{error}: {:#?}", server.log());

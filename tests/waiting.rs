@@ -277,18 +277,10 @@ fn call_with_which_it_waits_is_missing() {
 
 #[test]
 fn several_calls_with_which_it_waits_are_missing() {
-    let sets: [&[&str]; 3] = [
+    let sets: [&[&str]; 2] = [
         &[
             "futex",
             "futex_time64",
-            "nanosleep",
-            "clock_nanosleep",
-            "clock_nanosleep_time64",
-        ],
-        &[
-            "poll",
-            "ppoll",
-            "ppoll_time64",
             "nanosleep",
             "clock_nanosleep",
             "clock_nanosleep_time64",
@@ -298,15 +290,27 @@ fn several_calls_with_which_it_waits_are_missing() {
     assert_waits_lacking(&cases(sets));
 }
 
+/// No kernel is like that, but a sandbox may be: whatever it is, the server does
+/// not spin.
+#[test]
+fn every_call_for_a_pause_is_missing() {
+    assert_waits_lacking(&cases([&[
+        "poll",
+        "ppoll",
+        "ppoll_time64",
+        "nanosleep",
+        "clock_nanosleep",
+        "clock_nanosleep_time64",
+    ][..]]));
+}
+
 /// It says once a second what it lacks, by whatever clock there is.
 #[test]
 fn clock_is_missing() {
-    let sets: [&[&str]; 5] = [
-        &["time"],
-        &["clock_gettime"],
-        &["clock_gettime64"],
-        &["gettimeofday"],
-        &["sysinfo"],
+    // (sysinfo is in every kernel.)
+    let sets: [&[&str]; 2] = [
+        &["time", "gettimeofday"],
+        &["time", "gettimeofday", "clock_gettime", "clock_gettime64"],
     ];
     let mut cases = cases(sets);
     cases.retain(|(_, wait)| matches!(wait, Descriptor | Process));
