@@ -24,6 +24,8 @@ mod recurring;
 mod restart;
 mod soak;
 #[cfg(target_arch = "x86_64")]
+mod start;
+#[cfg(target_arch = "x86_64")]
 mod stderr;
 mod stdio;
 mod timeouts;

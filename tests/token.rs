@@ -455,6 +455,7 @@ fn kernel_that_does_not_keep_memory_apart_is_told() {
     for error in [libc::ENOSYS, libc::EINVAL, libc::EPERM] {
         let server = failing(Server::new(), &["madvise"], error).start();
         all_served_to_their_end(crowd(&server, 3));
+        assert_eq!(server.wait_log("no madvise"), WEAKER, "{error}");
         assert_eq!(told(&server), 1, "{error}: {:#?}", server.log());
     }
     // Nothing is said where there is nothing to say.
