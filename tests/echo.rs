@@ -399,7 +399,14 @@ type Pieces<'a> = &'a [(&'a [u8], bool)];
 fn say_urgently(client: &TcpStream, bytes: &[u8]) {
     let flags = libc::MSG_OOB;
     // SAFETY: `bytes` is as long as is said.
-    let sent = unsafe { libc::send(client.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    let sent = unsafe {
+        libc::send(
+            client.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
     assert_eq!(sent, bytes.len() as isize, "a short send");
 }
 

@@ -197,7 +197,12 @@ fn local_clients_are_called_so_and_counted_for_no_source() {
     let children = server.children();
     assert_eq!(children.len(), 3, "nobody is refused");
     eventually("each start is told", || {
-        server.log().iter().filter(|line| line.contains(": start ")).count() == 3
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains(": start "))
+            .count()
+            == 3
     });
     for pid in children {
         let line = server.wait_log(&format!("start {pid} "));

@@ -16,9 +16,7 @@ use std::{io, thread};
 use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served, waiting};
 use crate::support::network::in_own_network;
 use crate::support::resources::{SoftLimit, set_soft_limit, unused_user};
-use crate::support::{
-    Builder, Dialogue, Ready, Scratch, Server, eventually, runner, tool,
-};
+use crate::support::{Builder, Dialogue, Ready, Scratch, Server, eventually, runner, tool};
 
 const GONE: &str = "rot13d: fatal: accept: invalid argument";
 
@@ -80,7 +78,10 @@ fn listener_that_is_shut_down_ends_a_server_without_clients_at_once() {
     let begin = Instant::now();
     shut_down(&listener);
     assert_eq!(server.wait_exit().code(), Some(111));
-    assert!(begin.elapsed() < Duration::from_secs(10), "no time of grace");
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "no time of grace"
+    );
     assert_said(&server);
 }
 

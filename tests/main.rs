@@ -13,7 +13,6 @@ mod drain;
 mod echo;
 mod entry;
 mod faults;
-#[cfg(target_arch = "x86_64")]
 mod gone;
 mod limits;
 mod manual;
@@ -25,12 +24,10 @@ mod restart;
 mod soak;
 #[cfg(target_arch = "x86_64")]
 mod start;
-#[cfg(target_arch = "x86_64")]
 mod stderr;
 mod stdio;
 mod timeouts;
 #[cfg(target_arch = "x86_64")]
 mod token;
 mod users;
-#[cfg(target_arch = "x86_64")]
 mod waiting;

@@ -22,7 +22,9 @@ use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served};
 use crate::support::kernel::{mount_tmpfs, private_mounts, without_proc};
 use crate::support::network::in_own_network;
 use crate::support::terminal::{Terminal, control_by_stderr};
-use crate::support::{Builder, Dialogue, Lines, Ready, Scratch, Server, eventually, found, holds_within};
+use crate::support::{
+    Builder, Dialogue, Lines, Ready, Scratch, Server, eventually, found, holds_within,
+};
 
 /// One after the other, each with two messages: together more than any kind of
 /// standard error holds unread.
@@ -270,7 +272,9 @@ fn pipe_is_shared_with_another_writer() {
                     let mut said = 0;
                     while !over.load(Relaxed) {
                         let line = format!("other: {said}\n");
-                        other.write_all(line.as_bytes()).expect("a write that waits");
+                        other
+                            .write_all(line.as_bytes())
+                            .expect("a write that waits");
                         said += 1;
                         thread::sleep(Duration::from_micros(200));
                     }
@@ -553,8 +557,7 @@ fn background_job_is_not_stopped_by_its_terminal() {
         let server = place.server("a terminal with tostop", terminal.program());
         let server = server.before_exec(control_by_stderr).under(job).start();
         // SAFETY: neither touches memory.
-        let (group, session) =
-            unsafe { (libc::getpgid(server.pid()), libc::getsid(server.pid())) };
+        let (group, session) = unsafe { (libc::getpgid(server.pid()), libc::getsid(server.pid())) };
         assert_ne!(group, session, "it is in the background");
         assert_serves(&server);
         if place == Usual {

@@ -53,9 +53,7 @@ impl Waiting {
         let server = match wait {
             Rest | Descriptor => server,
             Full => server.args(["-c", "1"]),
-            Process => server
-                .args(["-u", &user])
-                .limit(libc::RLIMIT_NPROC, 2),
+            Process => server.args(["-u", &user]).limit(libc::RLIMIT_NPROC, 2),
         };
         let server = adjust(server).start();
         if wait == Descriptor {

@@ -99,7 +99,6 @@ impl Row {
             "getsockopt" | "fcntl" => "standard input",
             // That there is a descriptor for a client.
             "dup" if self.setup == Setup::None => "accept",
-            "dup" => "standard input",
             "setresgid" => "setgid",
             "setresuid" => "setuid",
             call => call.trim_start_matches("rt_"),

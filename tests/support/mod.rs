@@ -6,7 +6,6 @@
 
 pub mod client;
 pub mod crowd;
-#[cfg(target_arch = "x86_64")]
 pub mod kernel;
 pub mod launcher;
 pub mod network;

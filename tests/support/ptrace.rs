@@ -159,7 +159,10 @@ impl Traced {
         // SAFETY: there is room for every filter.
         let count = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_FILTER, self.pid, index, place) };
         let error = io::Error::last_os_error();
-        assert!(count > 0, "ptrace: filter: {error} (CONFIG_CHECKPOINT_RESTORE, root)");
+        assert!(
+            count > 0,
+            "ptrace: filter: {error} (CONFIG_CHECKPOINT_RESTORE, root)"
+        );
         filter.truncate(count as usize);
         filter
     }

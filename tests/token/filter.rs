@@ -161,7 +161,10 @@ impl Rules {
             for arch in FOREIGN {
                 let data = some_data(number, arch, random);
                 assert_same(&data);
-                assert!(ends(run(filter, &data)), "of another architecture: {data:x?}");
+                assert!(
+                    ends(run(filter, &data)),
+                    "of another architecture: {data:x?}"
+                );
             }
             // In all words that are looked at, all values beside those that are
             // looked for, in all combinations.
@@ -312,7 +315,10 @@ fn follow(
                 });
                 return;
             }
-            _ => panic!("instruction {}: {code:#x} is not understood here", way.at - 1),
+            _ => panic!(
+                "instruction {}: {code:#x} is not understood here",
+                way.at - 1
+            ),
         }
     }
 }
@@ -330,7 +336,10 @@ fn is_possible(conditions: &mut Vec<Condition>) -> bool {
         data[word] = value;
     }
     let is_known = |one: &Condition| known.contains_key(&one.word);
-    if !conditions.iter().all(|one| !is_known(one) || one.is_true(&data)) {
+    if !conditions
+        .iter()
+        .all(|one| !is_known(one) || one.is_true(&data))
+    {
         return false;
     }
     conditions.retain(|one| one.only_value().is_some() || !is_known(one));
