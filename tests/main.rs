@@ -14,15 +14,23 @@ mod drain;
 mod echo;
 mod entry;
 mod faults;
+mod gone;
 mod limits;
-// mod manual;
+mod manual;
 mod netcats;
 mod orphans;
 mod pid1;
-// mod pure;
+mod pure;
+mod recurring;
 mod restart;
 mod soak;
 mod sockets;
+#[cfg(target_arch = "x86_64")]
+mod start;
+mod stderr;
 mod stdio;
 mod timeouts;
+#[cfg(target_arch = "x86_64")]
+mod token;
 mod users;
+mod waiting;

@@ -54,6 +54,34 @@ fn server_and_children_become_user_and_group_without_others() {
     }
 }
 
+/// Every number that the kernel has for a user: all but the last one, which says
+/// that nothing is to change (setresuid(2)).
+#[test]
+fn largest_numbers_are_users_and_groups() {
+    let largest = u32::MAX - 1;
+    let number = largest.to_string();
+    for number in [number, "2147483648".to_owned(), "4000000000".to_owned()] {
+        let server = Server::new().args(["-u", &number, "-g", &number]).start();
+        let _client = served(&server);
+        for pid in [server.pid(), server.only_child()] {
+            for field in ["Uid", "Gid"] {
+                let number = number.parse().unwrap();
+                assert_eq!(proc::status(pid, field), Some(four(number)), "{field}");
+            }
+        }
+    }
+    for option in ["-u", "-g"] {
+        for number in ["4294967295", "4294967296", "18446744073709551616"] {
+            let run = Server::new().exactly([option, number]).run();
+            assert_eq!(run.status.code(), Some(100), "{run:?}");
+            let line = run.stderr.lines().next().unwrap_or_default();
+            let right =
+                format!("rot13d: {option} takes a number from 0 to 4294967294, not {number}");
+            assert_eq!(line, right);
+        }
+    }
+}
+
 #[test]
 fn everything_is_kept_without_being_asked_for() {
     let server = Server::new().before_exec(join_other_groups).start();

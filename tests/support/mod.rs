@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod crowd;
+pub mod kernel;
 pub mod launcher;
 pub mod network;
 mod orphans;
@@ -17,6 +18,7 @@ pub mod resources;
 mod server;
 pub mod slow_motion;
 pub mod strace;
+pub mod terminal;
 pub mod trace;
 
 use std::path::{Path, PathBuf};
@@ -70,7 +72,8 @@ pub fn assert_in_time(what: &str, limit: Duration, mut attempt: impl FnMut() -> 
     panic!("{what}: {limit:?} took {all:?}");
 }
 
-fn holds_within(limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+/// Polls until `condition` holds, or that long.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
