@@ -7,6 +7,7 @@ mod arguments;
 mod cipher;
 mod line_rule;
 mod messages;
+mod no_panic;
 
 use rot13d_pure::message::{Line, Show};
 
