@@ -110,7 +110,7 @@ pub fn write(line: &[u8]) {
 /// A message that may come again and again: it is written once a second at most.
 pub struct Recurring {
     /// The second of the last one, since the machine was booted.
-    last: Option<i64>,
+    last: Option<u32>,
     passed_over: u32,
 }
 
@@ -125,7 +125,7 @@ impl Recurring {
 
     /// Whether to write it now; then with this at its end.
     pub fn due(&mut self) -> Option<AndMore> {
-        let now = Some(i64::from(system::sysinfo().uptime));
+        let now = Some(system::sysinfo().uptime as u32);
         if self.last == now {
             self.passed_over += 1;
             return None;

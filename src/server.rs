@@ -46,8 +46,8 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
     };
     loop {
         let count = clients::count();
-        if let Some(client) = server.client.take() {
-            server.start(client);
+        if server.client.is_some() {
+            server.start();
         } else if !server.accepting {
             if count.connected == 0 {
                 sys::exit(server.exit_code);
@@ -102,12 +102,17 @@ impl Server<'_> {
         }
     }
 
-    /// Starts the process of `client`. If there is none to be had, keeps the client:
-    /// it is late, not lost.
-    fn start(&mut self, client: Client) {
-        if let Err(error) = start(self.config, &client) {
-            self.client = Some(client);
-            back_off("fork", error, &mut self.lines.fork);
+    /// Starts the process of the client there is. If no process is to be had, the client
+    /// is kept: it is late, not lost.
+    fn start(&mut self) {
+        match self
+            .client
+            .as_ref()
+            .map(|client| start(self.config, client))
+        {
+            Some(Err(error)) => back_off("fork", error, &mut self.lines.fork),
+            // The socket is the process's now, and is closed here.
+            _ => self.client = None,
         }
     }
 }
