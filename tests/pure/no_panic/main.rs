@@ -47,7 +47,7 @@ fn used<T>(value: T) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _start() -> ! {
+extern "C" fn rot13d_start() -> ! {
     loop {
         match any::<u8>() {
             0 => rotate(),
