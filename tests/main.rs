@@ -15,6 +15,7 @@ mod echo;
 mod entry;
 mod faults;
 mod gone;
+mod layers;
 mod limits;
 mod manual;
 mod netcats;
