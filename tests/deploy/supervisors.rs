@@ -129,8 +129,8 @@ fn openrc_starts_supervises_and_stops_the_server() {
         .file(OPENRC.to, patient(&OPENRC.text()))
         // It needs a service of this name, whichever it is.
         .file("/etc/init.d/net", "#!/sbin/openrc-run\nstart() { :; }\n")
-        .file("/etc/passwd", "root:x:0:0::/:\nnobody:x:65534:65534::/:\n")
-        .file("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
+        .file("/etc/passwd", "root:x:0:0::/:\n")
+        .file("/etc/group", "root:x:0:\n")
         .file("/var/log/empty", "")
         .temporary("/tmp")
         .temporary("/run");
@@ -147,7 +147,11 @@ fn openrc_starts_supervises_and_stops_the_server() {
     // Older packages have it below /, newer ones below /usr.
     for (from, to) in [("sbin", "/sbin"), ("lib/rc", "/usr/lib/rc")] {
         let old = unpacked.join(from);
-        let from = if old.is_dir() { old } else { unpacked.join("usr").join(from) };
+        let from = if old.is_dir() {
+            old
+        } else {
+            unpacked.join("usr").join(from)
+        };
         root = root.copy(&from.join("."), to);
     }
     let init = root
