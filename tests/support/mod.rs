@@ -17,6 +17,7 @@ mod server;
 pub mod slow_motion;
 pub mod strace;
 pub mod trace;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
