@@ -21,5 +21,6 @@ mod pure;
 mod restart;
 mod soak;
 mod stdio;
+mod template;
 mod timeouts;
 mod users;
