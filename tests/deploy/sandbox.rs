@@ -206,7 +206,11 @@ impl Root {
         let init = found("process 1", || {
             let ended = process.try_wait().expect("wait");
             assert!(ended.is_none(), "{words:?}: {ended:?}: {}", log.to_end());
-            first_process_below(process.id() as i32)
+            // It is still bwrap, and outside, until all is in its place.
+            first_process_below(process.id() as i32).filter(|&pid| {
+                let exe = fs::read_link(format!("/proc/{pid}/exe"));
+                exe.is_ok_and(|exe| !exe.ends_with("bwrap"))
+            })
         });
         let _root = self;
         Sandbox {
