@@ -29,8 +29,7 @@ quote = '$(subst ','\'',$(1))'
 server = $(PREFIX)/sbin/rot13d
 server_word = $(if $(word 2,$(server)),"$(server)",$(server))
 place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
-        sed -i $(call quote,s|/usr\(/local\)\{0$(comma)1\}/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
-comma = ,
+        sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
 .PHONY: all run test test-board audit size faults soak bench boards test-boards boot \

@@ -53,6 +53,9 @@ done
 # are not built with the server's own flags.
 for crate in $crates; do
     echo "building: $crate"
-    (cd / && cargo install --quiet --debug --locked --root "$tools" --target-dir "$tools/build" "$crate")
+    (cd / && cargo install --quiet --debug --locked --root "$tools" --target-dir "$tools/build" "$crate") || {
+        echo "$crate, which makes the packages, could not be built" >&2
+        exit 1
+    }
     rm -rf "$tools/build"
 done

@@ -207,6 +207,26 @@ fn list_of_parts_is_what_cargo_builds() {
     assert!(built.len() > 2, "{built:?}");
 }
 
+/// What a system must have already.
+const STATUS: &str = "\
+Package: init-system-helpers
+Status: install ok installed
+Architecture: all
+Version: 1.65
+Maintainer: nobody
+Description: what every Debian has
+";
+
+/// A system of Debian's in which nothing is installed but what every one has.
+fn empty_system(root: &Path) {
+    let dpkg = root.join("var/lib/dpkg");
+    for folder in ["info", "updates", "triggers"] {
+        fs::create_dir_all(dpkg.join(folder)).expect("a folder");
+    }
+    fs::write(dpkg.join("status"), STATUS).expect("a file");
+    fs::write(dpkg.join("info/init-system-helpers.list"), "/.\n").expect("a file");
+}
+
 /// dpkg, which can write nowhere else than below `root`.
 fn dpkg(root: &Path, args: &[&str]) -> Output {
     let root = root.to_str().expect("UTF-8");
@@ -227,10 +247,8 @@ fn dpkg(root: &Path, args: &[&str]) -> Output {
 fn dpkg_installs_a_server_that_runs() {
     let dist = Distribution::shared();
     let package = dist.path(&format!("{}.deb", name()));
-    let root = Root::new().file("/var/lib/dpkg/status", "");
-    for folder in ["info", "updates", "triggers"] {
-        fs::create_dir(root.path("/var/lib/dpkg").join(folder)).expect("a folder");
-    }
+    let root = Root::new();
+    empty_system(&root.path("/"));
     let folder = root.path("/");
     let installed = dpkg(&folder, &["--install", package.to_str().unwrap()]);
     assert_without_complaint(&installed);
@@ -257,10 +275,7 @@ fn dpkg_leaves_nothing_behind() {
     let package = dist.path(&format!("{}.deb", name()));
     let scratch = Scratch::new();
     let root = scratch.path("root");
-    for folder in ["info", "updates", "triggers"] {
-        fs::create_dir_all(root.join("var/lib/dpkg").join(folder)).expect("a folder");
-    }
-    fs::write(root.join("var/lib/dpkg/status"), "").expect("a file");
+    empty_system(&root);
     assert_without_complaint(&dpkg(&root, &["--install", package.to_str().unwrap()]));
     assert!(root.join("usr/sbin/rot13d").is_file());
     assert_without_complaint(&dpkg(&root, &["--purge", "rot13d"]));
