@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,14 +50,20 @@ impl Proxy {
         let ours = text.replace(ADMIN, admin.to_str().unwrap());
         let ours = ours.replace(CHECK, check);
         fs::write(&file, ours).expect("a file");
-        let mut process = Command::new(tool("haproxy"))
-            .args(["-db", "-f"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("haproxy");
+        let mut command = Command::new(tool("haproxy"));
+        command.args(["-db", "-f"]).arg(file);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        // It ends with this thread, however that ends.
+        // SAFETY: a plain system call.
+        unsafe {
+            command.pre_exec(
+                || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    -1 => Err(io::Error::last_os_error()),
+                    _ => Ok(()),
+                },
+            )
+        };
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("haproxy");
         let log = Lines::of(process.stderr.take());
         let proxy = Proxy {
             process,
