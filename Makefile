@@ -57,11 +57,11 @@ check: ## format, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --document-private-items
 
 audit: tools ## the exact system calls, compared with tests/audit.txt
-	@$(CARGO) test --release --test suite -- audit
+	@$(CARGO) test --release --test suite -- audit::
 	@cat tests/audit.txt
 
 faults: tools ## every documented error of every system call, as a table
-	@$(CARGO) test --release --test suite -- --nocapture faults
+	@$(CARGO) test --release --test suite -- --nocapture faults::
 
 soak: tools ## a million connections, ten thousand clients at once
 	@$(SUITE) --nocapture --test-threads 1 --ignored soak
