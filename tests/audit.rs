@@ -254,7 +254,7 @@ impl Session {
             start.split_off(at.expect("as every session goes"))
         };
         let end = split("--- SIGTERM");
-        let mut parent = split("accept");
+        let parent = split("accept");
         start.retain(|line| !matches!(name(line), "" | "execve"));
         if !runner().is_empty() {
             // It says that there is no seccomp.

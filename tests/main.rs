@@ -30,6 +30,7 @@ mod sockets;
 mod start;
 mod stderr;
 mod stdio;
+mod template;
 mod timeouts;
 #[cfg(target_arch = "x86_64")]
 mod token;

@@ -20,6 +20,7 @@ pub mod slow_motion;
 pub mod strace;
 pub mod terminal;
 pub mod trace;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -146,15 +147,25 @@ pub fn many(connections: usize) -> usize {
     }
 }
 
+/// Where `tests/tools.sh` puts what is not to be installed.
+pub fn unpacked_tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
+}
+
 /// Which Debian package brings a tool that the tests call.
 const PACKAGES: &[(&str, &str)] = &[
     ("busybox", "busybox"),
     ("inetd", "openbsd-inetd"),
     ("ip", "iproute2"),
+    ("dpkg", "dpkg"),
+    ("haproxy", "haproxy"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nc.traditional", "netcat-traditional"),
     ("ncat", "ncat"),
+    ("openrc-run", "openrc"),
     ("prlimit", "util-linux"),
+    ("runsvdir", "runit"),
+    ("s6-svscan", "s6"),
     ("sh", "dash"),
     ("socat", "socat"),
     ("strace", "strace"),
@@ -169,8 +180,10 @@ const PACKAGES: &[(&str, &str)] = &[
 #[track_caller]
 pub fn tool(name: &str) -> PathBuf {
     let path = env::var("PATH").unwrap_or_default();
+    let unpacked = ["bin", "usr/sbin", "sbin"].map(|folder| unpacked_tools().join(folder));
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain(unpacked)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| {
