@@ -105,7 +105,11 @@ impl Server<'_> {
     /// Starts the process of the client there is. If no process is to be had, the client
     /// is kept: it is late, not lost.
     fn start(&mut self) {
-        match self.client.as_ref().map(|client| start(self.config, client)) {
+        match self
+            .client
+            .as_ref()
+            .map(|client| start(self.config, client))
+        {
             Some(Err(error)) => back_off("fork", error, &mut self.lines.fork),
             // The socket is the process's now, and is closed here.
             _ => self.client = None,
