@@ -219,7 +219,10 @@ fn an_arrow_upwards_is_seen_in_every_form() {
         ("log", "use crate::{sys, clients::count};"),
         ("log", "use super::server::run;"),
         ("log", "fn f() { crate::session::run() }"),
-        ("log", "use crate::{\n    sys::{self, STDERR},\n    listener::{self},\n};"),
+        (
+            "log",
+            "use crate::{\n    sys::{self, STDERR},\n    listener::{self},\n};",
+        ),
         ("session", "use crate::server;"),
         ("server", "fn f() { crate::main() }"),
         ("sys/memory", "use crate::log::log;"),
@@ -232,31 +235,54 @@ fn an_arrow_upwards_is_seen_in_every_form() {
         files.retain(|other| other.name != file);
         files.push(Source::new(file, text));
         let house = House::new(files);
-        assert_eq!(upward(&house).len(), 1, "{file}: {text}: {:?}", upward(&house));
+        assert_eq!(
+            upward(&house).len(),
+            1,
+            "{file}: {text}: {:?}",
+            upward(&house)
+        );
     }
     for (file, text) in [
-        ("sys/start", "use super::arch::syscall; fn f() { crate::main() }"),
-        ("sys/start", "use crate::sys::memory; fn f() { crate::main() }"),
+        (
+            "sys/start",
+            "use super::arch::syscall; fn f() { crate::main() }",
+        ),
+        (
+            "sys/start",
+            "use crate::sys::memory; fn f() { crate::main() }",
+        ),
         ("clients", "use crate::log::log; // use crate::server;"),
-        ("clients", "fn f<'a>(c: char) { let x = ['\"', 'c', '\\'']; \"crate::server\"; }"),
+        (
+            "clients",
+            "fn f<'a>(c: char) { let x = ['\"', 'c', '\\'']; \"crate::server\"; }",
+        ),
     ] {
         let mut files = sources();
         files.retain(|other| other.name != file);
         files.push(Source::new(file, text));
         let house = House::new(files);
         assert_eq!(upward(&house), [""; 0], "{file}: {text}");
-        assert_eq!(circle(&house).is_some(), file == "sys/start", "{file}: {text}");
+        assert_eq!(
+            circle(&house).is_some(),
+            file == "sys/start",
+            "{file}: {text}"
+        );
     }
 }
 
 /// Lines outside `sys` on which `unsafe` stands, or is allowed.
 fn unsafe_outside(file: &Source) -> Vec<usize> {
-    let texts: Vec<&str> = file.tokens.iter().map(|token| token.text.as_str()).collect();
+    let texts: Vec<&str> = file
+        .tokens
+        .iter()
+        .map(|token| token.text.as_str())
+        .collect();
     let mut lines = Vec::new();
     for (at, text) in texts.iter().enumerate() {
         let is_level = |text: &&str| ["allow", "expect", "warn", "deny", "forbid"].contains(text);
         let level = || texts[..at].iter().rev().find(|text| is_level(text));
-        if *text == "unsafe" || *text == "unsafe_code" && !matches!(level(), Some(&"deny" | &"forbid"))
+        if *text == "unsafe"
+            || *text == "unsafe_code" && !matches!(level(), Some(&"deny" | &"forbid"))
         {
             lines.push(file.tokens[at].line);
         }
@@ -288,7 +314,10 @@ fn without_reason(file: &Source) -> Vec<usize> {
             continue;
         }
         // Up to the line on which the statement begins.
-        let mut above = file.lines[..pair[0].line].iter().rev().map(|line| line.trim());
+        let mut above = file.lines[..pair[0].line]
+            .iter()
+            .rev()
+            .map(|line| line.trim());
         let mut above = above.by_ref().skip_while(|line| {
             !line.is_empty() && !line.starts_with("//") && !line.ends_with([';', '{', '}', ','])
         });
@@ -311,7 +340,10 @@ fn every_unsafe_block_has_its_reason_above_it() {
     }
     assert_eq!(wanting, [""; 0]);
     let seen = |text| without_reason(&Source::new("sys/mod", text)).len();
-    assert_eq!(seen("// SAFETY: a fact,\n// and more.\nlet x =\n    unsafe { f() };"), 0);
+    assert_eq!(
+        seen("// SAFETY: a fact,\n// and more.\nlet x =\n    unsafe { f() };"),
+        0
+    );
     assert_eq!(seen("// SAFETY: a fact.\ng();\nunsafe { f() };"), 1);
     assert_eq!(seen("// A fact.\nunsafe impl Sync for X {}"), 1);
 }

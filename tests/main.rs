@@ -15,7 +15,7 @@ mod entry;
 mod faults;
 mod layers;
 mod limits;
-// mod manual;
+mod manual;
 mod netcats;
 mod pid1;
 mod pure;
