@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Dialogue, Ready, Server, binary, signal_process, tool};
+use crate::support::client::option;
+use crate::support::{Dialogue, Ready, Server, binary, proc, signal_process, tool};
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rot13d.8")
@@ -172,42 +173,39 @@ fn ranges_are_the_program_s() {
 #[test]
 fn defaults_are_the_program_s() {
     let server = Server::new()
-        .strace(["-e", "trace=listen,setsockopt,setitimer"])
+        .strace(["-e", "trace=listen,setitimer"])
         .args(["-v"])
         .start();
     let mut client = server.connect();
     client.exchange(b"Hello\n");
     let limit = default("-c limit");
     assert!(server.wait_log("start ").ends_with(&format!(" 1/{limit}")));
-    let traced = |what: &str, text: &str| {
-        assert!(
-            server.trace().iter().any(|line| line.contains(text)),
-            "{what}: {text}"
-        );
-    };
-    traced("-b", &format!("listen(3, {})", default("-b backlog")));
+    let listen = format!("listen(3, {})", default("-b backlog"));
+    let trace = server.trace();
+    assert!(trace.iter().any(|line| line.contains(&listen)), "{listen}");
     // So often a client's process looks whether the time is over.
-    let idle: u32 = default("-t idle").parse().expect("a number");
-    let bytes = (idle / 8)
-        .to_ne_bytes()
-        .map(|byte| format!("\\x{byte:02x}"));
-    traced("-t", &format!("SO_RCVTIMEO_OLD, \"{}", bytes.concat()));
-    // No timer is set for the child, and none when it ends.
+    let idle: i64 = default("-t idle").parse().expect("a number");
+    let child = server.only_child();
+    let socket = *proc::sockets(child).first().expect("the client's");
+    let socket = proc::duplicate(child, socket).expect("the child is there");
+    let time: libc::timeval = option(&socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO);
+    assert_eq!(time.tv_sec, idle / 8);
+    // No timer is set for the child, and none when the server drains.
     for option in ["-k grace", "-T lifetime"] {
         assert_eq!(default(option), "0", "{option}");
     }
-    let timer = "setitimer(ITIMER_REAL, {it_interval={tv_sec=0, tv_usec=0}, it_value={tv_sec=";
     signal_process(server.pid(), libc::SIGTERM);
     server.wait_log("draining ");
     client.half_close();
     client.assert_end();
-    let set = |line: &&String| line.contains(timer) && !line.contains(&format!("{timer}0,"));
+    let timer = "it_value={tv_sec=";
     let trace = server.trace();
-    assert!(
-        trace.iter().any(|line| line.contains(timer)),
-        "no setitimer"
+    let mut timers = trace.iter().filter(|line| line.contains(timer)).peekable();
+    assert!(timers.peek().is_some(), "no timer is stopped: {trace:#?}");
+    assert_eq!(
+        timers.find(|line| !line.contains("it_value={tv_sec=0, ")),
+        None
     );
-    assert_eq!(trace.iter().find(set), None);
     let elsewhere = Server::new()
         .under(["unshare", "-n"])
         .exactly([""; 0])

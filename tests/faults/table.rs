@@ -38,6 +38,7 @@ pub enum Demand {
     Client,
     Warns,
     Drain,
+    Gone,
     Fatal,
     Bug,
 }
@@ -95,8 +96,9 @@ impl Row {
     /// What a fatal message calls it.
     pub fn called(&self) -> &str {
         match self.call.as_str() {
-            "getsockopt" => "standard input",
-            "fcntl" => "standard input",
+            "getsockopt" | "fcntl" => "standard input",
+            // That there is a descriptor for a client.
+            "dup" if self.setup == Setup::None => "accept",
             "setresgid" => "setgid",
             "setresuid" => "setuid",
             call => call.trim_start_matches("rt_"),
@@ -151,6 +153,7 @@ fn row(text: &str, line: usize) -> Option<Row> {
             "client" => Demand::Client,
             "warns" => Demand::Warns,
             "drain" => Demand::Drain,
+            "gone" => Demand::Gone,
             "fatal" => Demand::Fatal,
             "bug" => Demand::Bug,
             _ => return None,
