@@ -76,7 +76,7 @@ impl Source {
             return at + 1;
         }
         let mut path = before.to_vec();
-        if !(self.text(at) == "self" && !before.is_empty()) {
+        if self.text(at) != "self" || before.is_empty() {
             path.push(self.text(at).to_owned());
         }
         if self.text(at + 1) == "::" && (is_word(self.text(at + 2)) || self.text(at + 2) == "{") {
