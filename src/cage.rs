@@ -20,7 +20,6 @@ const RULES: &[Rule] = &[
     allow(libc::SYS_read),
     allow(libc::SYS_write),
     // A connection.
-    #[cfg(not(target_arch = "x86"))]
     allow(libc::SYS_accept),
     allow(libc::SYS_rt_sigprocmask),
     allow_if(libc::SYS_clone, &[Argument(4, Token)]),
@@ -29,9 +28,7 @@ const RULES: &[Rule] = &[
     allow(libc::SYS_rt_sigreturn),
     allow(libc::SYS_exit),
     // The idle limit, the lifetime, the time of grace.
-    #[cfg(not(target_arch = "x86"))]
     allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT)]),
-    #[cfg(not(target_arch = "x86"))]
     allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT_OLD)]),
     allow_if(libc::SYS_ioctl, &[Argument(1, Exactly(sys::UNACKED as u32))]),
     allow(libc::SYS_setitimer),
@@ -55,23 +52,12 @@ const RULES: &[Rule] = &[
     allow(libc::SYS_send),
     // The end of the clients.
     allow_if(libc::SYS_kill, &[Argument(4, Token)]),
-    // i686 has one call for all sockets: accept, send, setsockopt. What else it is
-    // given is in memory, out of a filter's sight.
-    #[cfg(target_arch = "x86")]
-    allow_if(libc::SYS_socketcall, &[Argument(0, Exactly(5))]),
-    #[cfg(target_arch = "x86")]
-    allow_if(libc::SYS_socketcall, &[Argument(0, Exactly(9))]),
-    #[cfg(target_arch = "x86")]
-    allow_if(libc::SYS_socketcall, &[Argument(0, Exactly(14))]),
 ];
 
 /// `SOL_SOCKET`; `SO_RCVTIMEO` with a time of 64 bits, and, before Linux 5.1, as it was
 /// (socket(7)).
-#[cfg(not(target_arch = "x86"))]
 const SOCKET_LEVEL: Value = Exactly(libc::SOL_SOCKET as u32);
-#[cfg(not(target_arch = "x86"))]
 const RECEIVE_TIMEOUT: Value = Exactly(66);
-#[cfg(not(target_arch = "x86"))]
 const RECEIVE_TIMEOUT_OLD: Value = Exactly(20);
 
 /// A system call that passes if all conditions hold.

@@ -1,7 +1,7 @@
 //! Makes the listener, or takes the socket that is standard input; and what the
 //! first three descriptors are.
 
-use crate::log::{fatal_at, must};
+use crate::log::{fatal, fatal_at, must};
 use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
@@ -172,7 +172,7 @@ pub fn local_address() -> Address {
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
-        fatal_at("accept", &address, error);
+        fatal("accept", error);
     }
     address
 }

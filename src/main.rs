@@ -56,7 +56,7 @@ const VERSION: &str = concat!(
     "rot13d ",
     env!("CARGO_PKG_VERSION"),
     " ",
-    env!("TARGET"),
+    env!("MACHINE"),
     "\n"
 );
 

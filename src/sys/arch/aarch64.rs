@@ -15,7 +15,7 @@ pub const AUDIT_ARCH: u32 = 0xc000_00b7;
 /// The entry point.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
+unsafe extern "C" fn rot13d_start() -> ! {
     naked_asm!(
         "mov x0, sp",                           // the initial stack, for `start`
         "adrp x1, {stack} + {size}",            // the parent's stack

@@ -16,7 +16,7 @@ pub const AUDIT_ARCH: u32 = 0x4000_0028;
 /// The entry point. ARMv6 makes an address of a literal.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
+unsafe extern "C" fn rot13d_start() -> ! {
     naked_asm!(
         "mov r0, sp",          // the initial stack, for `start`
         "ldr r1, 3f",          // the parent's stack

@@ -4,7 +4,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | `AUDIT_ARCH` | how a seccomp filter knows the calls of this architecture |
-//! | `_start` | the entry point: moves to the parent's stack, calls [`start`] |
+//! | `rot13d_start` | the entry point: moves to the parent's stack, calls [`start`] |
 //! | `restore_signal` | where a signal handler returns to |
 //! | `syscall` | any system call |
 //! | `syscall_with_token` | the same with the token in the fifth argument |
@@ -18,7 +18,6 @@ use rustix::fd::RawFd;
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arm.rs")]
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
-#[cfg_attr(target_arch = "x86", path = "x86.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 mod this;
 

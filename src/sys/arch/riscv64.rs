@@ -12,10 +12,11 @@ use core::arch::{asm, naked_asm};
 /// `AUDIT_ARCH_RISCV64`.
 pub const AUDIT_ARCH: u32 = 0xc000_00f3;
 
-/// The entry point. `gp` stays as it is: nothing is addressed by it (see `build.rs`).
+/// The entry point. `gp` stays as it is: nothing is addressed by it (see
+/// `layout.ld`, which does not say where it would point).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
+unsafe extern "C" fn rot13d_start() -> ! {
     naked_asm!(
         "mv a0, sp",                // the initial stack, for `start`
         "lla sp, {stack} + {size}", // the parent's stack

@@ -15,7 +15,7 @@ pub const AUDIT_ARCH: u32 = 0xc000_003e;
 /// The entry point.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
+unsafe extern "C" fn rot13d_start() -> ! {
     naked_asm!(
         "mov rdi, rsp",                   // the initial stack, for `start`
         "lea rsp, [rip + {stack} + {size}]", // the parent's stack
