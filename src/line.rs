@@ -85,8 +85,10 @@ impl<'a> Buffer<'a> {
         let count = count.min(self.due);
         // (copy_within() calls memmove, on x86_64 by a table that had to be relocated.)
         for at in 0..self.pending - count {
-            if let Ok([to, from]) = self.bytes.get_disjoint_mut([at, at + count]) {
-                *to = *from;
+            if let Some(&byte) = self.bytes.get(at + count)
+                && let Some(place) = self.bytes.get_mut(at)
+            {
+                *place = byte;
             }
         }
         self.due -= count;

@@ -113,16 +113,13 @@ fn take_for_listener(socket: OwnedFd) {
 ///
 /// Each is tried; the error is that of the first that failed.
 fn set_options(socket: BorrowedFd<'_>, config: &Config) -> Result<()> {
-    let results = [
-        sockopt::set_socket_timeout(socket, Timeout::Send, idle_part(config.idle)),
-        sockopt::set_socket_reuseaddr(socket, true),
-        sockopt::set_socket_keepalive(socket, true),
-        sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER),
-        sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER),
-        sockopt::set_tcp_nodelay(socket, true),
-        sockopt::set_socket_oobinline(socket, true),
-    ];
-    results.into_iter().collect()
+    sockopt::set_socket_timeout(socket, Timeout::Send, idle_part(config.idle))
+        .and(sockopt::set_socket_reuseaddr(socket, true))
+        .and(sockopt::set_socket_keepalive(socket, true))
+        .and(sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER))
+        .and(sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER))
+        .and(sockopt::set_tcp_nodelay(socket, true))
+        .and(sockopt::set_socket_oobinline(socket, true))
 }
 
 /// Takes the socket that is standard input: a listener, or a client's.

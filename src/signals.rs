@@ -43,10 +43,10 @@ pub fn ending() -> bool {
 pub fn install(config: &Config) {
     VERBOSE.store(config.verbose, Relaxed);
     GRACE.store(config.grace, Relaxed);
-    for signal in IGNORED {
+    for &signal in &IGNORED {
         must("sigaction", sys::ignore_signal(signal));
     }
-    for signal in CAUGHT {
+    for &signal in &CAUGHT {
         must("sigaction", sys::handle_signal(signal, handle));
     }
     // Whoever executed us may have started a timer that still runs.
