@@ -5,6 +5,7 @@
 
 use crate::message::{Line, Show};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use core::ops::Range;
 
 /// Where a client comes from, or where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ fn parse_ipv4(mut text: &[u8]) -> Option<[u8; 4]> {
 
 /// Eight groups of up to four hexadecimal digits. The last two may be an IPv4
 /// address; `::` stands, once, for as many groups of zeros as are missing.
-fn parse_ipv6(mut text: &[u8]) -> Option<[u16; 8]> {
+fn parse_ipv6(mut text: &[u8]) -> Option<[u8; 16]> {
     let mut groups = [0; 8];
     let mut count = 0;
     // How many groups are before `::`.
@@ -84,16 +85,14 @@ fn parse_ipv6(mut text: &[u8]) -> Option<[u16; 8]> {
     if gap.is_some() == (missing == 0) {
         return None;
     }
-    let mut address = [0; 8];
+    let mut octets = [0; 16];
+    let (places, _) = octets.as_chunks_mut();
     for (at, group) in groups.iter().take(count).enumerate() {
-        let moved = if at < gap.unwrap_or(count) {
-            0
-        } else {
-            missing
-        };
-        *address.get_mut(at + moved)? = *group;
+        let behind_gap = gap.is_some_and(|gap| at >= gap);
+        let place = if behind_gap { at + missing } else { at };
+        *places.get_mut(place)? = group.to_be_bytes();
     }
-    Some(address)
+    Some(octets)
 }
 
 /// Reads at most so many digits in base `RADIX`, at least one; and what is behind them.
@@ -146,28 +145,34 @@ fn show_ipv4(address: Ipv4Addr, line: &mut Line) {
 }
 
 fn show_ipv6(address: &Ipv6Addr, line: &mut Line) {
-    let groups = address.segments();
-    let (gap, gap_end) = longest_gap(&groups);
-    for (at, &group) in groups.iter().enumerate() {
-        if at == gap {
-            "::".show(line);
-        } else if at > 0 && at != gap_end && !(gap..gap_end).contains(&at) {
-            line.push(b':');
-        }
-        if !(gap..gap_end).contains(&at) {
-            line.hexadecimal(group);
-        }
+    let octets = address.octets();
+    let (groups, _) = octets.as_chunks();
+    let gap = longest_gap(groups);
+    if gap.is_empty() {
+        show_groups(groups, line);
+    } else {
+        show_groups(groups.get(..gap.start).unwrap_or_default(), line);
+        "::".show(line);
+        show_groups(groups.get(gap.end..).unwrap_or_default(), line);
     }
 }
 
-/// Where the longest run of two or more groups of zero starts and ends; the
-/// first of several; behind the last group if there is none.
-fn longest_gap(groups: &[u16; 8]) -> (usize, usize) {
-    let (mut longest, mut run) = ((9, 9), 0);
-    for (at, &group) in groups.iter().enumerate() {
-        run = if group == 0 { run + 1 } else { 0 };
-        if run > 1 && run > longest.1 - longest.0 {
-            longest = (at + 1 - run, at + 1);
+fn show_groups(groups: &[[u8; 2]], line: &mut Line) {
+    for (at, group) in groups.iter().enumerate() {
+        if at > 0 {
+            line.push(b':');
+        }
+        line.hexadecimal(u16::from_be_bytes(*group));
+    }
+}
+
+/// The longest run of two or more groups of zero; the first of several.
+fn longest_gap(groups: &[[u8; 2]]) -> Range<usize> {
+    let (mut longest, mut run) = (0..0, 0);
+    for (at, group) in groups.iter().enumerate() {
+        run = if *group == [0; 2] { run + 1 } else { 0 };
+        if run > 1 && run > longest.len() {
+            longest = at + 1 - run..at + 1;
         }
     }
     longest

@@ -161,7 +161,7 @@ fn parse_letters<'a>(
     while let Some((&letter, rest)) = letters.split_first() {
         letters = rest;
         // What the option's number may be, and where it goes.
-        let (range, set): (Range, fn(&mut Config, u32)) = match letter {
+        let (range, place) = match letter {
             b'1' => {
                 config.print_port = true;
                 continue;
@@ -174,14 +174,14 @@ fn parse_letters<'a>(
                 config.verbose = true;
                 continue;
             }
-            b'b' => (INTEGER, |config, number| config.backlog = number),
-            b'c' => (COUNT, |config, number| config.max_clients = number),
-            b'C' => (COUNT, |config, number| config.max_per_source = Some(number)),
-            b'g' => (ID, |config, number| config.group = Some(number)),
-            b'k' => (INTEGER, |config, number| config.grace = number),
-            b't' => (INTEGER, |config, number| config.idle = number),
-            b'T' => (INTEGER, |config, number| config.lifetime = number),
-            b'u' => (ID, |config, number| config.user = Some(number)),
+            b'b' => (INTEGER, &mut config.backlog),
+            b'c' => (COUNT, &mut config.max_clients),
+            b'C' => (COUNT, config.max_per_source.insert(0)),
+            b'g' => (ID, config.group.insert(0)),
+            b'k' => (INTEGER, &mut config.grace),
+            b't' => (INTEGER, &mut config.idle),
+            b'T' => (INTEGER, &mut config.lifetime),
+            b'u' => (ID, config.user.insert(0)),
             b'h' => return Ok(Some(Invocation::Help)),
             b'V' => return Ok(Some(Invocation::Version)),
             _ => return Err(UsageError::UnknownOption(letter)),
@@ -194,7 +194,7 @@ fn parse_letters<'a>(
             Some(own)
         };
         match value.and_then(|value| parse_number(value, range)) {
-            Some(number) => set(config, number),
+            Some(number) => *place = number,
             None => return Err(UsageError::OptionValue(letter, range, value)),
         }
     }

@@ -1,7 +1,7 @@
 //! Makes the listener, or takes the socket that is standard input; and what the
 //! first three descriptors are.
 
-use crate::log::fatal;
+use crate::log::{fatal_at, must};
 use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
@@ -36,10 +36,8 @@ pub fn settle_descriptors() {
 /// Opens something that can neither be read nor written at the lowest descriptor
 /// that is free: the root directory, which is there even without /dev/null.
 fn open_placeholder() -> i32 {
-    match fs::open(c"/", OFlags::PATH, Mode::empty()) {
-        Ok(placeholder) => placeholder.into_raw_fd(),
-        Err(error) => fatal("open", None, error),
-    }
+    let placeholder = fs::open(c"/", OFlags::PATH, Mode::empty());
+    must("open", placeholder).into_raw_fd()
 }
 
 /// Puts a placeholder in the place of one of the first three descriptors.
@@ -62,7 +60,7 @@ pub fn open(config: &Config) -> Option<Client> {
         address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         socket = open_socket(&address);
     }
-    let failed = |call, error| fatal(call, Some(Address::Internet(address)), error);
+    let failed = |call, error| fatal_at(call, &Address::Internet(address), error);
     match socket {
         Ok(socket) => take_for_listener(socket),
         Err(error) => failed("socket", error),
@@ -133,10 +131,7 @@ fn inherit(config: &Config) -> Option<Client> {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
     }
-    let listens = match sockopt::socket_acceptconn(STDIN) {
-        Ok(listens) => listens,
-        Err(error) => fatal("standard input", None, error),
-    };
+    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
     // Whoever opened it may have used it in another way.
     let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
     // No option is fatal here: a UNIX-domain socket has not all of them.
@@ -156,10 +151,7 @@ fn inherit(config: &Config) -> Option<Client> {
 }
 
 fn duplicate_stdin() -> OwnedFd {
-    match io::dup(STDIN) {
-        Ok(duplicate) => duplicate,
-        Err(error) => fatal("dup", None, error),
-    }
+    must("dup", io::dup(STDIN))
 }
 
 /// Whether standard error is the same socket as standard input; before Linux 4.12,
@@ -176,14 +168,11 @@ fn is_stderr_the_socket() -> bool {
 
 /// Where the server listens; ends the server if it could never serve a client there.
 pub fn local_address() -> Address {
-    let address = match net::getsockname(LISTENER) {
-        Ok(name) => address_of(Some(name)),
-        Err(error) => fatal("getsockname", None, error),
-    };
+    let address = address_of(Some(must("getsockname", net::getsockname(LISTENER))));
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
-        fatal("accept", Some(address), error);
+        fatal_at("accept", &address, error);
     }
     address
 }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rot13d_pure::address::Address;
 use rot13d_pure::message::{Line, Show};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, Result};
 use rustix::net::sockopt;
 use rustix::{fs, io, net, pipe, stdio, system, termios};
 
@@ -17,7 +17,7 @@ macro_rules! log {
     ($($part:expr),+) => {{
         let mut line = $crate::log::line();
         $(line.add(&$part);)+
-        $crate::log::write(line.finish());
+        $crate::log::write(&mut line);
     }};
 }
 
@@ -33,14 +33,21 @@ pub fn line() -> Line {
 /// Exit code of a server to which the system has refused something that it needs.
 pub const SYSTEM_REFUSED: u32 = 111;
 
-/// Ends the server before it serves: the system has refused `call`, which was about
-/// `address` if that is some.
-pub fn fatal(call: &str, address: Option<Address>, error: Errno) -> ! {
-    match address {
-        Some(address) => log!("fatal: ", call, " ", address, ": ", error),
-        None => log!("fatal: ", call, ": ", error),
-    }
+/// Ends the server before it serves: the system has refused `call`.
+pub fn fatal(call: &str, error: Errno) -> ! {
+    log!("fatal: ", call, ": ", error);
     sys::exit(SYSTEM_REFUSED)
+}
+
+/// The same if the call was about `address`.
+pub fn fatal_at(call: &str, address: &Address, error: Errno) -> ! {
+    log!("fatal: ", call, " ", address, ": ", error);
+    sys::exit(SYSTEM_REFUSED)
+}
+
+/// What `call` has given; if that is an error, it is fatal.
+pub fn must<T>(call: &str, result: Result<T>) -> T {
+    result.unwrap_or_else(|error| fatal(call, error))
 }
 
 /// How a message is written so that the write cannot block.
@@ -81,7 +88,7 @@ pub fn open() {
 }
 
 /// Opens standard error anew, for writing alone.
-fn reopen() -> io::Result<()> {
+fn reopen() -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if fs::fcntl_getfl(STDERR)? & OFlags::ACCMODE == OFlags::RDONLY {
         // It was not given to us to be written to.
@@ -95,8 +102,9 @@ fn reopen() -> io::Result<()> {
     stdio::dup2_stderr(result?)
 }
 
-/// Writes a whole line to standard error, unless that would block.
-pub fn write(line: &[u8]) {
+/// Writes a line to standard error, unless that would block.
+pub fn write(line: &mut Line) {
+    let line = line.finish();
     let sink = SINK.load(Relaxed);
     if sink == Sink::Socket as u8 {
         let _ = net::send(STDERR, line, net::SendFlags::DONTWAIT);

@@ -39,13 +39,13 @@ mod session;
 mod signals;
 mod sys;
 
-use log::{fatal, log};
+use log::{log, must};
 use rot13d_pure::address::Address;
 use rot13d_pure::args::{self, Config, Invocation, USAGE};
 use rot13d_pure::message::Line;
 use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno, Result};
-use rustix::thread::{Gid, Uid};
+use rustix::thread::{self, Gid, Uid};
 use sys::{STDERR, STDIN, STDOUT, memory};
 
 /// Exit code of wrong usage.
@@ -123,18 +123,12 @@ fn become_user(config: &Config) {
     if config.user.is_none() && config.group.is_none() {
         return;
     }
-    if let Err(error) = rustix::thread::set_thread_groups(&[]) {
-        fatal("setgroups", None, error);
+    must("setgroups", thread::set_thread_groups(&[]));
+    if let Some(group) = config.group.map(Gid::from_raw) {
+        must("setgid", thread::set_thread_res_gid(group, group, group));
     }
-    if let Some(group) = config.group.map(Gid::from_raw)
-        && let Err(error) = rustix::thread::set_thread_res_gid(group, group, group)
-    {
-        fatal("setgid", None, error);
-    }
-    if let Some(user) = config.user.map(Uid::from_raw)
-        && let Err(error) = rustix::thread::set_thread_res_uid(user, user, user)
-    {
-        fatal("setuid", None, error);
+    if let Some(user) = config.user.map(Uid::from_raw) {
+        must("setuid", thread::set_thread_res_uid(user, user, user));
     }
 }
 
@@ -143,9 +137,7 @@ fn separate_children(process: &sys::start::Process) {
     if memory::keep_from_children(&process.code).is_err() {
         log!("no madvise: clients are less well separated");
     }
-    if let Err(error) = memory::map_for_children() {
-        fatal("mmap", None, error);
-    }
+    must("mmap", memory::map_for_children());
 }
 
 fn print_and_exit(text: &str) -> ! {

@@ -41,10 +41,12 @@ impl Line {
 
     /// Adds `number` in hexadecimal, without leading zeros.
     pub fn hexadecimal(&mut self, number: u16) {
-        let digits = number.checked_ilog2().unwrap_or(0) / 4;
-        for place in (0..=digits).rev() {
-            let digit = (number >> (4 * place) & 15) as u8;
-            self.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+        for shift in [12, 8, 4, 0] {
+            let rest = number >> shift;
+            if rest > 0 || shift == 0 {
+                let digit = (rest & 15) as u8;
+                self.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+            }
         }
     }
 
@@ -84,28 +86,16 @@ impl Show for [u8] {
 impl Show for u32 {
     fn show(&self, line: &mut Line) {
         // Counted, not divided: some processors cannot divide.
-        let (mut rest, mut place) = (*self, 1_000_000_000);
-        for next in [
-            100_000_000,
-            10_000_000,
-            1_000_000,
-            100_000,
-            10_000,
-            1000,
-            100,
-            10,
-            1,
-            0,
-        ] {
+        let mut rest = *self;
+        for place in (0..10).rev().map(|exponent| 10u32.pow(exponent)) {
+            let mut digit = b'0';
+            while rest >= place {
+                rest -= place;
+                digit += 1;
+            }
             if *self >= place || place == 1 {
-                let mut digit = b'0';
-                while rest >= place {
-                    rest -= place;
-                    digit += 1;
-                }
                 line.push(digit);
             }
-            place = next;
         }
     }
 }

@@ -12,8 +12,6 @@ use rustix::net;
 /// The server and what it is doing.
 struct Server<'a> {
     config: &'a Config,
-    /// A client that has no process yet.
-    client: Option<Client>,
     /// There is a listener to accept from.
     accepting: bool,
     exit_code: u32,
@@ -35,7 +33,6 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
     let mut server = Server {
         config,
         accepting: client.is_none(),
-        client,
         exit_code: 0,
         lines: Lines {
             full: Recurring::new(),
@@ -44,11 +41,12 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
             fork: Recurring::new(),
         },
     };
+    if let Some(client) = client {
+        server.serve(&client);
+    }
     loop {
         let count = clients::count();
-        if server.client.is_some() {
-            server.start();
-        } else if !server.accepting {
+        if !server.accepting {
             if count.connected == 0 {
                 sys::exit(server.exit_code);
             }
@@ -65,7 +63,7 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
 }
 
 impl Server<'_> {
-    /// Accepts the next client.
+    /// Accepts the next client and serves it.
     fn accept(&mut self) {
         match accept() {
             Ok(client) if is_one_too_many(self.config, &client) => {
@@ -73,7 +71,7 @@ impl Server<'_> {
                     log!("refused ", client.address, more);
                 }
             }
-            Ok(client) => self.client = Some(client),
+            Ok(client) => self.serve(&client),
             // A signal has closed the listener.
             Err(Errno::BADF) => self.accepting = false,
             // accept(2): the connection or its network has failed, try again.
@@ -102,17 +100,11 @@ impl Server<'_> {
         }
     }
 
-    /// Starts the process of the client there is. If no process is to be had, the client
-    /// is kept: it is late, not lost.
-    fn start(&mut self) {
-        match self
-            .client
-            .as_ref()
-            .map(|client| start(self.config, client))
-        {
-            Some(Err(error)) => back_off("fork", error, &mut self.lines.fork),
-            // The socket is the process's now, and is closed here.
-            _ => self.client = None,
+    /// Starts a process for `client`. If there is none to be had, the client is kept
+    /// until there is: it is late, not lost.
+    fn serve(&mut self, client: &Client) {
+        while let Err(error) = start(self.config, client) {
+            back_off("fork", error, &mut self.lines.fork);
         }
     }
 }
@@ -131,8 +123,7 @@ fn is_one_too_many(config: &Config, client: &Client) -> bool {
     }
 }
 
-/// Starts a process for `client`, unless the clients are being ended. Its socket is
-/// the process's from then on, and is closed here.
+/// Starts a process for `client`, unless the clients are being ended.
 fn start(config: &Config, client: &Client) -> Result<()> {
     let slot = clients::reserve(client.address.source());
     // No signal frame can hold the token, and the child's end comes after its start.

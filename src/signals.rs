@@ -5,7 +5,7 @@
 //! before its start.
 
 use crate::clients;
-use crate::log::{fatal, log};
+use crate::log::{log, must};
 use crate::sys::{self, LISTENER, SignalInfo, memory};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use libc::{SIGALRM, SIGCHLD, SIGINT, SIGPIPE, SIGTERM, SIGTTOU, SIGXFSZ};
@@ -44,20 +44,14 @@ pub fn install(config: &Config) {
     VERBOSE.store(config.verbose, Relaxed);
     GRACE.store(config.grace, Relaxed);
     for signal in IGNORED {
-        check(sys::ignore_signal(signal));
+        must("sigaction", sys::ignore_signal(signal));
     }
     for signal in CAUGHT {
-        check(sys::handle_signal(signal, handle));
+        must("sigaction", sys::handle_signal(signal, handle));
     }
     // Whoever executed us may have started a timer that still runs.
     if sys::set_timer(0).is_err() && (config.grace > 0 || config.lifetime > 0) {
         log!("no timers: -T and -k have no effect");
-    }
-}
-
-fn check(result: Result<()>) {
-    if let Err(error) = result {
-        fatal("sigaction", None, error);
     }
 }
 

@@ -279,7 +279,7 @@ mod debugged {
     use std::io::Read;
 
     use super::*;
-    use crate::support::ptrace::{Stop, Traced};
+    use crate::support::ptrace::{Registers, Stop, Traced};
 
     /// The end of the line that tells of the end of `child`.
     #[track_caller]
@@ -295,6 +295,42 @@ mod debugged {
         let child = server.only_child();
         eventually("the child waits for more", || proc::blocked_in_read(child));
         (client, child)
+    }
+
+    /// A write that takes a part only, as when the time for it is over: the debugger
+    /// makes it short.
+    #[test]
+    fn rest_of_a_short_write_needs_no_further_word() {
+        let server = Server::start();
+        let (mut client, child) = client_of(&server);
+        let mut traced = Traced::attach(child);
+        for shorter in [&[3][..], &[1, 1], &[5], &[2, 3]] {
+            client.say(b"hello\n");
+            let mut short = shorter.iter();
+            let next = |traced: &mut Traced| {
+                assert_eq!(traced.go_on(libc::PTRACE_SYSCALL, 0), Stop::Call);
+                traced.registers()
+            };
+            loop {
+                let registers = next(&mut traced);
+                // As ptrace has it at the start of a call.
+                let starts = registers.rax as i64 == -i64::from(libc::ENOSYS);
+                if registers.orig_rax as i64 != libc::SYS_write || !starts {
+                    continue;
+                }
+                let Some(&count) = short.next() else { break };
+                traced.set_registers(&Registers {
+                    rdx: count,
+                    ..registers
+                });
+                assert_eq!(next(&mut traced).rax, count, "a short write");
+            }
+            // The end of the last write, and the start of the next read.
+            next(&mut traced);
+            assert_eq!(client.hear(6), b"uryyb\n");
+            assert_eq!(next(&mut traced).orig_rax as i64, libc::SYS_read);
+            client.assert_silent();
+        }
     }
 
     #[test]

@@ -233,10 +233,9 @@ fn reader_that_stalls_is_waited_for() {
     assert_same(&heard, &rot13(&bytes));
 }
 
-/// What is left of a short write goes out as soon as the client takes it, without
-/// another word from it.
+/// What a client has not taken comes as soon as it does, without another word from it.
 #[test]
-fn rest_of_a_short_write_needs_no_further_word() {
+fn reader_that_stalled_need_say_nothing_more() {
     let server = Server::start();
     for _ in 0..3 {
         let mut client = server.connect_with_window(4096);

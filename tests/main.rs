@@ -6,6 +6,7 @@ mod support;
 
 mod artefact;
 mod audit;
+mod builds;
 mod cage;
 mod calls;
 mod cli;

@@ -61,12 +61,12 @@ pub const SYS_FUTEX_TIME64: c_long = 422;
 pub const SYS_CLOCK_NANOSLEEP_TIME64: c_long = 407;
 
 /// The result of a system call as the kernel gives it: errors are -4095 to -1
-/// (syscall(2)).
-fn check(result: isize) -> Result<usize> {
+/// (syscall(2)). The calls that are made here give a small number.
+fn check(result: isize) -> Result<i32> {
     if result < 0 {
         Err(Errno::from_raw_os_error(-result as i32))
     } else {
-        Ok(result as usize)
+        Ok(result as i32)
     }
 }
 
@@ -75,9 +75,9 @@ fn check(result: isize) -> Result<usize> {
 /// # Safety
 ///
 /// What the arguments point to must be as that call wants it.
-unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<usize> {
+unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall(number as usize, arguments) })
+    check(unsafe { arch::syscall(number as usize, arguments) }).map(drop)
 }
 
 /// The same with the token in the fifth argument, which the call does not use.
@@ -85,9 +85,9 @@ unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<usize> {
 /// # Safety
 ///
 /// As of [`call`].
-unsafe fn call_with_token(number: c_long, arguments: [usize; 4]) -> Result<usize> {
+unsafe fn call_with_token(number: c_long, arguments: [usize; 4]) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall_with_token(number as usize, arguments, TOKEN.as_ptr()) })
+    check(unsafe { arch::syscall_with_token(number as usize, arguments, TOKEN.as_ptr()) }).map(drop)
 }
 
 /// Ends this process, which has one thread, with `code` (exit(2)).
@@ -200,9 +200,8 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
     // SAFETY: reads the structure. The handler is one, by its type.
     unsafe {
         let size = size_of::<SignalSet>();
-        call(libc::SYS_rt_sigaction, [signal as usize, action, 0, size])?;
+        call(libc::SYS_rt_sigaction, [signal as usize, action, 0, size])
     }
-    Ok(())
 }
 
 /// Has SIGALRM sent to this process after so many seconds, once; 0 stops that
@@ -214,9 +213,8 @@ pub fn set_timer(seconds: u32) -> Result<()> {
     // SAFETY: reads the timer.
     unsafe {
         let which = libc::ITIMER_REAL as usize;
-        call(libc::SYS_setitimer, [which, new, 0, 0])?;
+        call(libc::SYS_setitimer, [which, new, 0, 0])
     }
-    Ok(())
 }
 
 /// Starts a child that runs `session` in memory of its own (see [`memory`]), and
@@ -234,7 +232,7 @@ pub fn fork(session: memory::Session, socket: BorrowedFd<'_>, numbers: [u32; 2])
     // SAFETY: without CLONE_VM the child has a copy of the memory, in which nothing
     // else uses its stack. `session` does not return.
     let result = unsafe { arch::clone_with_token(libc::SIGCHLD as usize, &child, TOKEN.as_ptr()) };
-    check(result).map(|process| process as i32)
+    check(result)
 }
 
 /// Sends SIGKILL to `process` (kill(2)).
@@ -263,22 +261,23 @@ pub fn wait_while(word: &AtomicU32, value: u32) {
         Err(Errno::NOSYS) => unsafe { call_with_token(SYS_FUTEX_TIME64, arguments) },
         result => result,
     };
-    if !matches!(result, Ok(_) | Err(Errno::INTR | Errno::AGAIN)) {
+    if !matches!(result, Ok(()) | Err(Errno::INTR | Errno::AGAIN)) {
         pause();
     }
 }
 
 /// Sleeps for 0.1 seconds, or until a signal is handled.
 pub fn pause() {
-    if !matches!(poll(&mut [], 100), Ok(_) | Err(Errno::INTR)) {
+    if !matches!(poll(&mut [], 100), Ok(()) | Err(Errno::INTR)) {
         let _ = rustix::thread::nanosleep(&milliseconds(100));
     }
 }
 
 /// Whether a write to `fd` would not sleep, as far as poll(2) knows.
 pub fn is_writable(fd: BorrowedFd<'_>) -> Result<bool> {
-    let mut poll_fd = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-    poll(&mut poll_fd, 0).map(|ready| ready > 0)
+    let mut poll_fd = PollFd::from_borrowed_fd(fd, PollFlags::OUT);
+    poll(core::slice::from_mut(&mut poll_fd), 0)?;
+    Ok(!poll_fd.revents().is_empty())
 }
 
 /// A time of less than a second.
@@ -291,14 +290,14 @@ fn milliseconds(count: u32) -> Timespec {
 
 /// poll(2) for less than a second.
 #[cfg(target_pointer_width = "64")]
-fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<usize> {
-    rustix::event::poll(descriptors, Some(&milliseconds(time)))
+fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
+    rustix::event::poll(descriptors, Some(&milliseconds(time))).map(drop)
 }
 
 /// poll(2) for less than a second. rustix calls ppoll(2) with a time of 32 bits,
 /// which a kernel without `CONFIG_COMPAT_32BIT_TIME` does not have.
 #[cfg(target_pointer_width = "32")]
-fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<usize> {
+fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
     let start = descriptors.as_mut_ptr().addr();
     // SAFETY: `PollFd` has the layout of `struct pollfd`; there are so many of them.
     unsafe { call(libc::SYS_poll, [start, descriptors.len(), time as usize, 0]) }
@@ -332,9 +331,8 @@ pub fn install_filter(filter: &[Instruction]) -> Result<()> {
             libc::PR_SET_SECCOMP as usize,
             libc::SECCOMP_MODE_FILTER as usize,
         );
-        call(libc::SYS_prctl, [option, mode, program, 0])?;
+        call(libc::SYS_prctl, [option, mode, program, 0])
     }
-    Ok(())
 }
 
 /// The socket that a child was started with: see [`fork`].

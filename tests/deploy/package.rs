@@ -263,7 +263,9 @@ fn dpkg_installs_a_server_that_runs() {
         .expect("bwrap");
     assert_without_complaint(&version);
     let version = String::from_utf8(version.stdout).expect("UTF-8");
-    assert_eq!(version, format!("rot13d {VERSION} {}\n", host()));
+    // Whatever C library the target is named for: it has none.
+    let machine = host().split('-').next().expect("an architecture");
+    assert_eq!(version, format!("rot13d {VERSION} {machine}-linux\n"));
     let server = root.nobody().start(&[INSTALLED_IN_USR]);
     server.connect("127.0.0.1:43211").exchange(b"Hello\n");
     drop(server);

@@ -25,6 +25,8 @@ pub enum Setup {
 pub enum When {
     First,
     Second,
+    Third,
+    Fifth,
     Some,
     Every,
 }
@@ -62,6 +64,8 @@ impl When {
         match self {
             When::First => "1",
             When::Second => "2",
+            When::Third => "3",
+            When::Fifth => "5",
             When::Some => "2..10+2",
             When::Every => "1..5",
         }
@@ -72,6 +76,8 @@ impl When {
         match self {
             When::First => |count| count == 1,
             When::Second => |count| count == 2,
+            When::Third => |count| count == 3,
+            When::Fifth => |count| count == 5,
             When::Some => |count| count % 2 == 0 && count <= 10,
             When::Every => |count| count <= 5,
         }
@@ -165,6 +171,8 @@ fn moment(word: &str) -> Option<When> {
     Some(match word {
         "first" => When::First,
         "second" => When::Second,
+        "third" => When::Third,
+        "fifth" => When::Fifth,
         "some" => When::Some,
         "every" => When::Every,
         _ => return None,
