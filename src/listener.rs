@@ -172,7 +172,7 @@ pub fn local_address() -> Address {
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
-        fatal_at("accept", &address, error);
+        fatal("accept", error);
     }
     address
 }
