@@ -1,7 +1,7 @@
 //! Makes the listener, or takes the socket that is standard input; and what the
 //! first three descriptors are.
 
-use crate::log::{fatal_at, must};
+use crate::log::{fatal, fatal_at, must};
 use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
