@@ -7,31 +7,32 @@
 pub fn rotate(bytes: &mut [u8]) {
     let (words, rest) = bytes.as_chunks_mut();
     for word in words {
-        *word = rotate_word(u64::from_ne_bytes(*word)).to_ne_bytes();
+        *word = rotate_word(usize::from_ne_bytes(*word)).to_ne_bytes();
     }
     for byte in rest {
-        // The other seven bytes of the word are NUL, which stay.
+        // The other bytes of the word are NUL, which stay.
         *byte = rotate_word((*byte).into()) as u8;
     }
 }
 
-/// One bit in each of the eight bytes of a word.
-const EACH: u64 = u64::MAX / 0xff;
+/// One bit in each byte of a word.
+const EACH: usize = usize::MAX / 0xff;
 
 /// The top bit of each byte.
-const TOP: u64 = 0x80 * EACH;
+const TOP: usize = 0x80 * EACH;
 
-/// Rotates eight bytes at once: four times as fast as one after the other.
+/// Rotates all bytes of a word at once: with eight, four times as fast as one after
+/// the other.
 ///
 /// A byte below 0x80 plus `0x80 - x` has its top bit set if the byte is `x` or
 /// more, and does not carry into the next byte.
-fn rotate_word(text: u64) -> u64 {
+fn rotate_word(text: usize) -> usize {
     // The lower case of letters; what other bytes become does no harm, since
     // no letter comes of them: bit 5 and the top bit make the difference.
-    let lower = (text | (0x20 * EACH)) & !TOP;
-    let from_a = lower + (0x80 - u64::from(b'a')) * EACH;
-    let from_n = lower + (0x80 - u64::from(b'n')) * EACH;
-    let past_z = lower + (0x80 - u64::from(b'z') - 1) * EACH;
+    let lower = (text | 0x20 * EACH) & !TOP;
+    let from_a = lower + (0x80 - usize::from(b'a')) * EACH;
+    let from_n = lower + (0x80 - usize::from(b'n')) * EACH;
+    let past_z = lower + (0x80 - usize::from(b'z') - 1) * EACH;
     let ascii = !text & TOP;
     let first_half = (from_a & !from_n & ascii) >> 7;
     let second_half = (from_n & !past_z & ascii) >> 7;
