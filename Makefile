@@ -6,11 +6,10 @@ DESTDIR =
 TARGET =
 BOARDS = x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu thumbv7neon-unknown-linux-gnueabihf \
          riscv64gc-unknown-linux-gnu i686-unknown-linux-gnu s390x-unknown-linux-gnu
-# Bytes that the file may have on x86_64: one page.
-MOST = 4096
 
 CARGO = cargo
 BINARY = target/$(if $(TARGET),$(TARGET)/)release/rot13d
+SYMBOLS = $(BINARY:target/%=target/symbols/%)
 SUITE = $(CARGO) test --release --quiet --test suite --
 
 # What the tests call, as command:package (Debian's names).
@@ -32,7 +31,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size faults soak bench boards test-boards boot \
+.PHONY: all run test test-board audit size symbols faults soak bench boards test-boards boot \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -66,8 +65,13 @@ faults: tools ## every documented error of every system call, as a table
 soak: tools ## a million connections, ten thousand clients at once
 	@$(SUITE) --nocapture --test-threads 1 --ignored soak
 
-size: all ## file, segments, sections, biggest functions; fails over the budget
-	@sh tests/size.sh $(BINARY) $(MOST) "$(TARGET)"
+size: all symbols ## what the usual tools say of the file: sections, segments, biggest functions
+	size -A $(BINARY)
+	readelf -SlW $(BINARY)
+	nm -CS --size-sort --reverse-sort --radix=d $(SYMBOLS) | head -n 30
+
+symbols: ## the same code with symbols, for gdb, perf and nm
+	$(CARGO) rustc --release --quiet --bin rot13d $(if $(TARGET),--target $(TARGET)) --target-dir target/symbols -- -Cstrip=none
 
 bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--compare: against the first edition alone)
 	sh tests/bench/install.sh

@@ -30,7 +30,7 @@ const RULES: &[Rule] = &[
     // The idle limit, the lifetime, the time of grace.
     allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT)]),
     allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT_OLD)]),
-    allow_if(libc::SYS_ioctl, &[Argument(1, Exactly(sys::UNACKED as u32))]),
+    allow_if(libc::SYS_ioctl, &[Argument(1, Exactly(sys::UNACKED))]),
     allow(libc::SYS_setitimer),
     // Waiting: at the limit, in a pause, after SIGSTOP and SIGCONT.
     allow_if(libc::SYS_futex, &[Argument(4, Token)]),

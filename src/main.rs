@@ -45,6 +45,7 @@ use rot13d_pure::args::{self, Config, Invocation, USAGE};
 use rot13d_pure::message::Line;
 use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno, Result};
+use rustix::stdio;
 use rustix::thread::{self, Gid, Uid};
 use sys::{STDERR, STDIN, STDOUT, memory};
 
@@ -86,13 +87,15 @@ fn serve(config: &Config, process: &sys::start::Process) -> ! {
     signals::install(config);
     let client = listener::open(config);
     become_user(config);
-    if client.is_none() {
-        announce(config, listener::local_address());
-    }
-    // No client's process shall see anything of them.
-    listener::give_up(STDIN);
-    listener::give_up(STDOUT);
+    let address = client.is_none().then(listener::local_address);
     separate_children(process);
+    // No client's process shall see anything of it.
+    listener::give_up(STDIN);
+    // From here on nothing can fail that is needed to serve.
+    if let Some(address) = address {
+        announce(config, address);
+    }
+    let _ = stdio::dup2_stdout(STDIN);
     cage::install();
     sys::unblock_signals();
     server::run(config, client)

@@ -23,7 +23,7 @@ pub extern "C" fn run(
     sys::close(LISTENER);
     sys::unblock_signals();
     if lifetime > 0 {
-        let _ = sys::set_timer(lifetime);
+        let _ = sys::set_alarm(lifetime);
     }
     if idle > 0 {
         let _ = sockopt::set_socket_timeout(socket, Timeout::Recv, idle_part(idle));

@@ -49,8 +49,7 @@ pub fn install(config: &Config) {
     for &signal in &CAUGHT {
         must("sigaction", sys::handle_signal(signal, handle));
     }
-    // Whoever executed us may have started a timer that still runs.
-    if sys::set_timer(0).is_err() && (config.grace > 0 || config.lifetime > 0) {
+    if sys::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
         log!("no timers: -T and -k have no effect");
     }
 }
@@ -119,5 +118,5 @@ fn terminate() {
     if count.connected > 0 {
         log!("draining ", count);
     }
-    let _ = sys::set_timer(GRACE.load(Relaxed));
+    let _ = sys::set_alarm(GRACE.load(Relaxed));
 }

@@ -31,7 +31,7 @@ const MAPPING: usize = 64 * 1024;
 /// short lines touches one page.
 const STACK_TOP: usize = MAPPING - 2 * 4096 + 1024;
 
-const _: () = assert!(STACK_TOP + SESSION_ROOM <= MAPPING && STACK_TOP % 16 == 0);
+const _: () = assert!(STACK_TOP + SESSION_ROOM <= MAPPING && STACK_TOP.is_multiple_of(16));
 
 /// The top of a child's stack.
 static CHILD_STACK: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());

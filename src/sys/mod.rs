@@ -23,6 +23,7 @@ use libc::c_long;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::{Errno, Result};
+use rustix::thread::NanosleepRelativeResult;
 
 pub use arch::AUDIT_ARCH;
 
@@ -206,15 +207,24 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
 
 /// Has SIGALRM sent to this process after so many seconds, once; 0 stops that
 /// (setitimer(2): unlike alarm(2), every architecture has it).
-pub fn set_timer(seconds: u32) -> Result<()> {
+pub fn set_alarm(seconds: u32) -> Result<()> {
+    set_timer(libc::ITIMER_REAL as usize, seconds)
+}
+
+/// Stops the timers that whoever executed us may have started; they go on over
+/// execve(2), and their signals would end the server.
+pub fn stop_timers() -> Result<()> {
+    let _ = set_timer(libc::ITIMER_VIRTUAL as usize, 0);
+    let _ = set_timer(libc::ITIMER_PROF as usize, 0);
+    set_alarm(0)
+}
+
+fn set_timer(which: usize, seconds: u32) -> Result<()> {
     // `struct itimerval`: the interval, then the time left; seconds and microseconds.
     let timer: [c_long; 4] = [0, 0, seconds as c_long, 0];
     let new = core::ptr::from_ref(&timer).addr();
     // SAFETY: reads the timer.
-    unsafe {
-        let which = libc::ITIMER_REAL as usize;
-        call(libc::SYS_setitimer, [which, new, 0, 0])
-    }
+    unsafe { call(libc::SYS_setitimer, [which, new, 0, 0]) }
 }
 
 /// Starts a child that runs `session` in memory of its own (see [`memory`]), and
@@ -266,10 +276,21 @@ pub fn wait_while(word: &AtomicU32, value: u32) {
     }
 }
 
-/// Sleeps for 0.1 seconds, or until a signal is handled.
+/// Sleeps for 0.1 seconds, or until a signal is handled: in whatever call the kernel
+/// has for it.
 pub fn pause() {
-    if !matches!(poll(&mut [], 100), Ok(()) | Err(Errno::INTR)) {
-        let _ = rustix::thread::nanosleep(&milliseconds(100));
+    if matches!(poll(&mut [], 100), Ok(()) | Err(Errno::INTR)) {
+        return;
+    }
+    if let NanosleepRelativeResult::Err(_) = rustix::thread::nanosleep(&milliseconds(100)) {
+        let nothing = AtomicU32::new(0);
+        let time: [c_long; 2] = [0, 100_000_000];
+        let (word, time) = (nothing.as_ptr().addr(), time.as_ptr().addr());
+        // SAFETY: reads the word and the time.
+        let _ = unsafe {
+            let operation = libc::FUTEX_WAIT as usize;
+            call_with_token(libc::SYS_futex, [word, operation, 0, time])
+        };
     }
 }
 

@@ -2,13 +2,14 @@
 //! although its panic handler calls a function that is nowhere.
 //!
 //! It is linked as the server is: `no_panic/main.rs` takes the place of `src/main.rs`
-//! in a copy of what a build needs.
+//! in a copy of the sources.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::{env, fs};
 
 use crate::support::Scratch;
+use crate::support::tree::Tree;
 
 const PROGRAM: &str = include_str!("no_panic/main.rs");
 const MODULES: [&str; 5] = ["address", "args", "line", "message", "rot13"];
@@ -19,75 +20,50 @@ fn source(module: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
 
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("a folder for the copy");
-        for entry in fs::read_dir(from).expect("a folder") {
-            let name = entry.expect("an entry").file_name();
-            copy(&from.join(&name), &to.join(&name));
-        }
-    } else {
-        fs::copy(from, to).unwrap_or_else(|error| panic!("{from:?}: {error}"));
-    }
-}
-
-/// A copy of what a build needs, with the program in the server's place.
-fn project() -> Scratch {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scratch = Scratch::new();
-    let all = ["Cargo.toml", "Cargo.lock", "build.rs", "src", ".cargo"];
-    for name in all.into_iter().filter(|name| root.join(name).exists()) {
-        copy(&root.join(name), &scratch.path(name));
-    }
-    fs::write(scratch.path("src/main.rs"), PROGRAM).expect("the program");
+/// The sources, with the program in the server's place.
+fn tree(scratch: &Scratch) -> Tree {
+    let tree = Tree::copy_to(scratch.path("tree"));
+    tree.write("src/main.rs", PROGRAM);
     // On x86_64 the compiler calls memcpy through a table at some optimisation levels.
     // The table would have to be relocated: then the server is not to be linked, but
     // that is not the question here.
-    let script = scratch.path("src/layout.ld");
-    let text = fs::read_to_string(&script).expect("the linker script");
-    let lines = text.lines().filter(|line| !line.starts_with("ASSERT"));
+    let script = tree.read("src/layout.ld");
+    let lines = script.lines().filter(|line| !line.starts_with("ASSERT"));
     let lines: Vec<&str> = lines.collect();
-    fs::write(script, lines.join("\n")).expect("a changed linker script");
-    scratch
+    tree.write("src/layout.ld", &lines.join("\n"));
+    tree
 }
 
 /// Links the program as the release profile says, but for the optimisation level of
 /// the library and the program.
-fn link(project: &Scratch, opt_level: &str) -> Output {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS" {
-            command.env_remove(&*name);
-        }
-    }
-    let output = command
+fn link(tree: &Tree, opt_level: &str) -> Output {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = tree.command(cargo);
+    command
         .args(["build", "--release", "--bin", "rot13d", "--config"])
         // The dependencies are built once.
         .arg(r#"profile.release.package."*".opt-level = "z""#)
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", opt_level)
-        .current_dir(project.path(""))
-        .output();
-    output.expect("cargo runs")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", opt_level);
+    command.output().expect("cargo runs")
 }
 
 #[test]
 fn no_panic_can_be_reached_at_any_optimisation_level() {
-    let project = project();
+    let scratch = Scratch::new();
+    let tree = tree(&scratch);
     let sound = source("rot13");
     let first = "pub fn rotate(bytes: &mut [u8]) {\n";
     let unsound = sound.replace(first, &format!("{first}    bytes[12345] = 0;\n"));
     assert_ne!(sound, unsound, "the cipher has another first line now");
-    let write = |text| fs::write(project.path("src/rot13.rs"), text).expect("the cipher");
 
     for opt_level in OPT_LEVELS {
-        write(&sound);
-        let output = link(&project, opt_level);
+        tree.write("src/rot13.rs", &sound);
+        let output = link(&tree, opt_level);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "opt-level {opt_level}: {said}");
 
-        write(&unsound);
-        let output = link(&project, opt_level);
+        tree.write("src/rot13.rs", &unsound);
+        let output = link(&tree, opt_level);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
             !output.status.success() && said.contains("a_panic_is_reachable"),
