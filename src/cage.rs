@@ -88,6 +88,8 @@ const fn allow_if(call: c_long, conditions: &'static [Argument]) -> Rule {
 enum Step {
     /// Loads four bytes of `struct seccomp_data`, seccomp(2).
     Load(u32),
+    /// Skips so many steps if they are this number, else goes on.
+    Find(u32, u8),
     /// Goes on if they are this number, else skips so many steps.
     Expect(u32, u8),
     /// The same with the low or the high half of the token.
@@ -106,7 +108,7 @@ static PROGRAM: [Step; length(RULES)] = compile(RULES);
 
 /// How many steps [`compile`] makes of `rules`.
 const fn length(rules: &[Rule]) -> usize {
-    let (mut length, mut at) = (4, 0);
+    let (mut length, mut at) = (5, 0);
     while at < rules.len() {
         length += length_of_rule(&rules[at]);
         at += 1;
@@ -116,22 +118,30 @@ const fn length(rules: &[Rule]) -> usize {
 
 const fn length_of_rule(rule: &Rule) -> usize {
     match rule.conditions.len() {
-        0 => 2,
-        count => 2 + 4 * count + 1,
+        0 => 1,
+        count => 1 + 4 * count + 2,
     }
 }
 
 /// Tries one rule after the other: whether it is this call, then each condition, then
-/// the call passes. What passes by no rule ends the process.
+/// the call passes. What passes by no rule ends the process. The last step is the one
+/// for calls that pass without a condition.
 const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
     let mut program = [Step::Return(libc::SECCOMP_RET_KILL_THREAD); LENGTH];
     program[0] = Step::Load(ARCHITECTURE);
-    program[1] = Step::Expect(AUDIT_ARCH, skip(1, LENGTH - 1));
+    program[1] = Step::Expect(AUDIT_ARCH, skip(1, LENGTH - 2));
     program[2] = Step::Load(NUMBER);
+    program[LENGTH - 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
     let (mut at, mut rule) = (3, 0);
     while rule < rules.len() {
         let Rule { call, conditions } = rules[rule];
         let next = at + length_of_rule(&rules[rule]);
+        rule += 1;
+        if conditions.is_empty() {
+            program[at] = Step::Find(call as u32, skip(at, LENGTH - 1));
+            at = next;
+            continue;
+        }
         program[at] = Step::Expect(call as u32, skip(at, next));
         let mut condition = 0;
         while condition < conditions.len() {
@@ -150,18 +160,15 @@ const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
             condition += 1;
         }
         program[at + 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
-        if !conditions.is_empty() {
-            program[next - 1] = Step::Load(NUMBER);
-        }
+        program[next - 1] = Step::Load(NUMBER);
         at = next;
-        rule += 1;
     }
     program
 }
 
-/// How many steps to skip at `at` to go on at `otherwise`.
-const fn skip(at: usize, otherwise: usize) -> u8 {
-    let skip = otherwise - at - 1;
+/// How many steps to skip at `at` to go on at `target`.
+const fn skip(at: usize, target: usize) -> u8 {
+    let skip = target - at - 1;
     assert!(skip <= u8::MAX as usize, "the kernel skips no further");
     skip as u8
 }
@@ -187,14 +194,16 @@ pub fn install() {
 /// `step` as the kernel takes it.
 fn instruction_of(step: Step, token: u64) -> Instruction {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    const EXPECT: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const COMPARE: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    let (code, skip, operand) = match step {
-        Step::Load(offset) => (LOAD, 0, offset),
-        Step::Expect(number, skip) => (EXPECT, skip, number),
-        Step::ExpectTokenLow(skip) => (EXPECT, skip, token as u32),
-        Step::ExpectTokenHigh(skip) => (EXPECT, skip, (token >> 32) as u32),
-        Step::Return(action) => (RETURN, 0, action),
+    let (code, jt, jf, k) = match step {
+        Step::Load(offset) => (LOAD, 0, 0, offset),
+        Step::Find(number, skip) => (COMPARE, skip, 0, number),
+        Step::Expect(number, skip) => (COMPARE, 0, skip, number),
+        Step::ExpectTokenLow(skip) => (COMPARE, 0, skip, token as u32),
+        Step::ExpectTokenHigh(skip) => (COMPARE, 0, skip, (token >> 32) as u32),
+        Step::Return(action) => (RETURN, 0, 0, action),
     };
-    Instruction { code: code as u16, jt: 0, jf: skip, k: operand }
+    let code = code as u16;
+    Instruction { code, jt, jf, k }
 }

@@ -29,7 +29,7 @@ const TOP: usize = 0x80 * EACH;
 fn rotate_word(text: usize) -> usize {
     // The lower case of letters; what other bytes become does no harm, since
     // no letter comes of them: bit 5 and the top bit make the difference.
-    let lower = (text | 0x20 * EACH) & !TOP;
+    let lower = (text | (0x20 * EACH)) & !TOP;
     let from_a = lower + (0x80 - usize::from(b'a')) * EACH;
     let from_n = lower + (0x80 - usize::from(b'n')) * EACH;
     let past_z = lower + (0x80 - usize::from(b'z') - 1) * EACH;
