@@ -6,21 +6,34 @@ DESTDIR =
 TARGET =
 BOARDS = x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu thumbv7neon-unknown-linux-gnueabihf \
          riscv64gc-unknown-linux-gnu i686-unknown-linux-gnu s390x-unknown-linux-gnu
-# Bytes that the file may have on x86_64: one page.
-MOST = 4096
 
 CARGO = cargo
 BINARY = target/$(if $(TARGET),$(TARGET)/)release/rot13d
+SYMBOLS = $(BINARY:target/%=target/symbols/%)
 SUITE = $(CARGO) test --release --quiet --test suite --
 
 # What the tests call, as command:package (Debian's names).
 TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
         busybox:busybox-static socat:socat telnet:telnet strace:strace mandoc:mandoc \
         ip:iproute2 iptables:iptables tcpserver:ucspi-tcp bwrap:bubblewrap \
-        systemd-analyze:systemd readelf:binutils setsid:util-linux inetd:openbsd-inetd nsenter:util-linux systemctl:systemd sysctl:procps
+        systemd-analyze:systemd readelf:binutils setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
+        runsvdir:runit s6-svscan:s6 buildah:buildah shellcheck:shellcheck git:git \
+        inetd:openbsd-inetd:unpacked xinetd:xinetd:unpacked haproxy:haproxy:unpacked openrc-run:openrc:unpacked
+# What packages are made with.
+PACKERS = cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
-.PHONY: all run test test-board audit size faults soak bench boards test-boards boot \
-        install uninstall clean help tools check
+# A path as one word of a shell command, whatever is in it.
+quote = '$(subst ','\'',$(1))'
+# A file of contrib/ and where it goes, with the server where it is installed.
+server = $(PREFIX)/sbin/rot13d
+server_word = $(if $(word 2,$(server)),"$(server)",$(server))
+place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
+        sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
+SYSTEMD = /etc/systemd/system
+
+.PHONY: all run test test-board audit size symbols faults soak bench boards test-boards boot \
+        install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
+        install-s6 install-sysctl uninstall dist clean help tools check
 
 all: ## build the server (for another architecture with TARGET=…)
 	$(CARGO) build --release $(if $(TARGET),--target $(TARGET) --config .cargo/boards.toml)
@@ -32,10 +45,10 @@ test: tools ## install what the tests need, then run all of them
 	$(SUITE)
 
 tools: ## install what the tests need (as root on Debian), or name it
-	@sh tests/tools.sh $(TOOLS)
+	@sh tests/tools.sh $(TOOLS) $(PACKERS)
 
 test-board: ## wire-level cases against a running server: HOST=… [PORT=…]
-	@sh tests/board.sh $(HOST) $(PORT)
+	@sh tests/board.sh $(call quote,$(HOST)) $(PORT)
 
 check: ## format, lints, documentation
 	$(CARGO) fmt --check
@@ -43,18 +56,24 @@ check: ## format, lints, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --document-private-items
 
 audit: tools ## the exact system calls, compared with tests/audit.txt
-	@$(SUITE) --nocapture --test-threads 1 audit
+	@$(CARGO) test --release --test suite -- audit::
+	@cat tests/audit.txt
 
 faults: tools ## every documented error of every system call, as a table
-	@$(SUITE) --nocapture faults
+	@$(CARGO) test --release --test suite -- --nocapture faults::
 
 soak: tools ## a million connections, ten thousand clients at once
 	@$(SUITE) --nocapture --test-threads 1 --ignored soak
 
-size: all ## file, segments, sections, biggest functions; fails over the budget
-	@sh tests/size.sh $(BINARY) $(MOST) "$(TARGET)"
+size: all symbols ## what the usual tools say of the file: sections, segments, biggest functions
+	size -A $(BINARY)
+	readelf -SlW $(BINARY)
+	nm -CS --size-sort --reverse-sort --radix=d $(SYMBOLS) | head -n 30
 
-bench: all ## measure against everybody; writes tests/bench/REPORT.md
+symbols: ## the same code with symbols, for gdb, perf and nm
+	$(CARGO) rustc --release --quiet --bin rot13d $(if $(TARGET),--target $(TARGET)) --target-dir target/symbols -- -Cstrip=none
+
+bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--compare: against the first edition alone)
 	sh tests/bench/install.sh
 	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
 
@@ -68,15 +87,57 @@ test-boards: tools ## the suite against each binary, under qemu-user
 boot: ## boot Debian kernels with the server in them, as a child and as PID 1
 	@sh tests/boards.sh boot
 
-install: all ## into $(DESTDIR)$(PREFIX): the binary and the manual page
-	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/sbin/rot13d
-	install -D -m 644 src/rot13d.8 $(DESTDIR)$(PREFIX)/share/man/man8/rot13d.8
+install: ## what is built, and the manual page, into $(DESTDIR)$(PREFIX)
+	@test -f $(BINARY) || { echo "There is no $(BINARY): run make$(if $(TARGET), TARGET=$(TARGET)) first." >&2; exit 1; }
+	install -D -m 755 $(BINARY) $(call quote,$(DESTDIR)$(server))
+	install -D -m 644 src/rot13d.8 $(call quote,$(DESTDIR)$(PREFIX)/share/man/man8/rot13d.8)
 
-uninstall: ## take both away again
-	rm -f $(DESTDIR)$(PREFIX)/sbin/rot13d $(DESTDIR)$(PREFIX)/share/man/man8/rot13d.8
+# make install-NAME: the files for systemd, openrc, sysvinit, openwrt, runit, s6, sysctl
+install-systemd:
+	@$(call place,644,systemd/rot13d.socket,$(SYSTEMD)/rot13d.socket)
+	@$(call place,644,systemd/rot13d.service,$(SYSTEMD)/rot13d.service)
+	@echo "Then: systemctl enable --now rot13d.socket"
+
+install-openrc:
+	@$(call place,755,openrc/rot13d,/etc/init.d/rot13d)
+	@echo "Then: rc-update add rot13d && rc-service rot13d start"
+
+install-sysvinit:
+	@$(call place,755,sysvinit/rot13d,/etc/init.d/rot13d)
+	@echo "Then: update-rc.d rot13d defaults && service rot13d start"
+
+install-openwrt:
+	@$(call place,755,openwrt/rot13d,/etc/init.d/rot13d)
+	@echo "Then: /etc/init.d/rot13d enable && /etc/init.d/rot13d start"
+
+install-runit:
+	@$(call place,755,runit/run,/etc/sv/rot13d/run)
+	@$(call place,755,runit/log/run,/etc/sv/rot13d/log/run)
+	@echo "Then: ln -s /etc/sv/rot13d /etc/service/"
+
+install-s6:
+	@$(call place,755,s6/run,/etc/s6/rot13d/run)
+	@$(call place,755,s6/log/run,/etc/s6/rot13d/log/run)
+	@$(call place,644,s6/notification-fd,/etc/s6/rot13d/notification-fd)
+	@$(call place,644,s6/timeout-kill,/etc/s6/rot13d/timeout-kill)
+	@echo "Then: link /etc/s6/rot13d into the scan directory and run s6-svscanctl -a"
+
+install-sysctl:
+	@$(call place,644,sysctl/rot13d.conf,/etc/sysctl.d/rot13d.conf)
+	@echo "Then: sysctl --system"
+
+uninstall: ## take all of that away again
+	rm -f $(call quote,$(DESTDIR)$(server)) $(call quote,$(DESTDIR)$(PREFIX)/share/man/man8/rot13d.8)
+	rm -f $(call quote,$(DESTDIR)$(SYSTEMD)/rot13d.socket) $(call quote,$(DESTDIR)$(SYSTEMD)/rot13d.service)
+	rm -f $(call quote,$(DESTDIR)/etc/init.d/rot13d) $(call quote,$(DESTDIR)/etc/sysctl.d/rot13d.conf)
+	rm -rf $(call quote,$(DESTDIR)/etc/sv/rot13d) $(call quote,$(DESTDIR)/etc/s6/rot13d)
+
+dist: boards ## a tarball, a .deb and a list of parts for every board, in target/dist
+	@sh tests/tools.sh $(PACKERS) git:git
+	@sh tests/dist.sh $(BOARDS)
 
 clean: ## remove everything that was built or fetched
 	$(CARGO) clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p; s/^# make \([^:]*\): \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done

@@ -1,50 +1,74 @@
-//! Link arguments: no libc, no start files, `src/page.ld`.
+//! What the linker is told, and what `-V` says.
 //!
-//! They stand here and not in `.cargo/config.toml`, so that `cargo install`
-//! needs no flag either.
+//! It stands here and not in `.cargo/config.toml`, so that `cargo install` and a build
+//! system that calls cargo itself need no flag.
 
+use std::process::Command;
 use std::{env, fs};
 
-fn main() {
-    let variable = |name| env::var(name).unwrap_or_default();
-    let (manifest, out) = (variable("CARGO_MANIFEST_DIR"), variable("OUT_DIR"));
-    let wide = variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64";
-    let script = format!(
-        "-T{manifest}/src/{}.ld",
-        if wide { "page" } else { "page32" }
-    );
-    let included = format!("-L{manifest}/src");
-    println!("cargo:rerun-if-changed=src");
-    println!("cargo:rerun-if-env-changed=ROT13D_TWIN");
+/// Architectures that `src/sys/arch` knows, as rustc calls them.
+const SUPPORTED: [&str; 4] = ["x86_64", "aarch64", "arm", "riscv64"];
 
-    // For a board the toolchain's own linker is called as such (see
-    // `.cargo/boards.toml`); for the host it hangs behind the C compiler.
-    let bare = variable("RUSTC_LINKER").ends_with("lld");
-    let mut arguments = vec![
-        "--build-id=none",
-        "--no-dynamic-linker",
-        "--no-relax",
-        &included,
-        &script,
-    ];
-    if bare {
-        arguments.extend(["-nostdlib", "-static", "-pie"]);
-        // The libc crate asks for these libraries; nothing is taken from them.
-        for library in ["c", "m", "rt", "pthread", "util", "dl", "gcc_s"] {
-            fs::write(format!("{out}/lib{library}.a"), "!<arch>\n").expect("an empty library");
-        }
-        println!("cargo:rustc-link-search=native={out}");
+/// The libc crate asks for these libraries. Nothing may be taken from them.
+const EMPTY: [&str; 9] = [
+    "c", "dl", "gcc", "gcc_s", "m", "pthread", "rt", "unwind", "util",
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/layout.ld");
+
+    let (target, architecture) = (variable("TARGET"), variable("CARGO_CFG_TARGET_ARCH"));
+    if !SUPPORTED.contains(&architecture.as_str()) || variable("CARGO_CFG_TARGET_OS") != "linux" {
+        let supported = SUPPORTED.join(", ");
+        println!("cargo::error=rot13d is for Linux on {supported}; {target} is none of these");
+        return;
+    }
+    // The same whatever C library the target is named for: none is used.
+    let machine = target.split('-').next().unwrap_or_default();
+    println!("cargo::rustc-env=MACHINE={machine}-linux");
+
+    let folder = variable("OUT_DIR");
+    for library in EMPTY {
+        let file = format!("{folder}/lib{library}.a");
+        fs::write(file, "!<arch>\n").expect("an empty library");
+    }
+    argument(&format!("-L{folder}"));
+    let source = variable("CARGO_MANIFEST_DIR");
+    argument(&format!("-T{source}/src/layout.ld"));
+
+    // The linker is called as such, or by a C compiler.
+    let linker = variable("RUSTC_LINKER");
+    let (own, through) = if linker.ends_with("ld") {
+        (["-static", "-pie", "--no-dynamic-linker"], "")
     } else {
-        for argument in ["-nostartfiles", "-nostdlib", "-static-pie", "-fuse-ld=lld"] {
-            println!("cargo:rustc-link-arg-bins={argument}");
-        }
+        (["-nostdlib", "-nostartfiles", "-static-pie"], "-Wl,")
+    };
+    own.iter().for_each(|text| argument(text));
+    for option in ["--build-id=none", "-zmax-page-size=65536", "-znorelro"] {
+        argument(&format!("{through}{option}"));
     }
-    // The twin, for `make size`, is the same program with sections and names.
-    if variable("ROT13D_TWIN").is_empty() {
-        arguments.push("--oformat=binary");
+    if linker.is_empty() && !links_for(&architecture) {
+        println!(
+            "cargo::error=no linker for {target}: run `make TARGET={target}`, \
+             or give cargo --config 'target.{target}.linker=\"rust-lld\"'"
+        );
     }
-    for argument in arguments {
-        let prefix = if bare { "" } else { "-Wl," };
-        println!("cargo:rustc-link-arg-bins={prefix}{argument}");
-    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+fn argument(text: &str) {
+    println!("cargo::rustc-link-arg-bins={text}");
+}
+
+/// Whether the C compiler that rustc calls by default is one for this architecture.
+fn links_for(architecture: &str) -> bool {
+    let Ok(output) = Command::new("cc").arg("-dumpmachine").output() else {
+        // Then rustc says what is missing.
+        return true;
+    };
+    String::from_utf8_lossy(&output.stdout).starts_with(architecture)
 }

@@ -1,194 +1,180 @@
-//! The command line: from arguments to a checked configuration.
+//! The command line: from words to a checked [`Config`], or to a [`UsageError`].
 
-use crate::addr::{SocketAddress, first};
-use crate::fmt::id;
+use crate::address;
+use crate::usage::{PORT, Range, UsageError};
+use core::net::Ipv6Addr;
+use core::time::Duration;
 
-/// The most clients at once that `-c` may ask for.
+/// Most clients at once that `-c` may ask for.
 pub const MOST_CLIENTS: u32 = 30_000;
 
-/// The option letters, in the order of [`Config::options`]: first those that take
-/// no argument, then those that take a number, `-c` the last (see
-/// [`crate::fmt::Source`]), then those that print a text, in the order of their ids.
-const LETTERS: &[u8; 13] = b"1ivbktTugCchV";
-const FIRST_NUMBER: u32 = 3;
-/// `-C` and `-c`.
-const FIRST_LIMITED: u32 = 9;
-const FIRST_TEXT: u32 = 11;
-const CLIENTS: usize = 10;
-const BACKLOG: usize = 3;
-const IDLE: usize = 5;
-const USER: usize = 7;
-const GROUP: usize = 8;
-
-/// What a word may be for beside an option: negative, for a shorter test.
-const HOST: u32 = PORT - 1;
-const PORT: u32 = NOTHING - 1;
-const NOTHING: u32 = u32::MAX;
-
-/// `-u` or `-g` was not given.
-pub const KEEP: u32 = u32::MAX;
-
 /// What the command line asks for, every part checked.
-#[repr(C)]
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub struct Config<W> {
-    /// The argument that is wrong.
-    pub wrong: Option<W>,
-    /// The last one is not used: on 64 bits there is a gap anyway.
-    options: [u32; FIRST_TEXT as usize + 1],
-}
-
-impl<W> Config<W> {
-    /// Nothing known yet.
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
-        Self {
-            wrong: None,
-            options: [0; FIRST_TEXT as usize + 1],
-        }
-    }
-    /// `-1`: print the port once listening.
-    pub fn ready(&self) -> bool {
-        self.options[0] != 0
-    }
+pub struct Config {
+    /// `-1`: print the port on standard output once listening.
+    pub print_port: bool,
     /// `-i`: standard input is the socket.
-    pub fn inherit(&self) -> bool {
-        self.options[1] != 0
-    }
+    pub inherit: bool,
     /// `-v`: log each client's start and end.
-    pub fn verbose(&self) -> bool {
-        self.options[2] != 0
-    }
-    /// `-C`: clients at once from one address; 0 is no limit.
-    pub fn per_source(&self) -> u32 {
-        self.options[9]
-    }
-    /// `-c`: clients at once, 1 to [`MOST_CLIENTS`].
-    pub fn clients(&self) -> u32 {
-        self.options[10]
-    }
-    /// `-b`: clients that may wait for accept.
-    pub fn backlog(&self) -> u32 {
-        self.options[3]
-    }
+    pub verbose: bool,
+    /// `-b`: connections that may wait to be accepted, listen(2).
+    pub backlog: u32,
+    /// `-c`: most clients at once.
+    pub max_clients: u32,
+    /// `-C`: most clients at once from one address.
+    pub max_per_source: Option<u32>,
+    /// `-g`: group to become.
+    pub group: Option<u32>,
     /// `-k`: seconds that clients get on termination; 0 is no limit.
-    pub fn grace(&self) -> u32 {
-        self.options[4]
-    }
+    pub grace: u32,
     /// `-t`: seconds after which an idle client is closed; 0 is never.
-    pub fn idle(&self) -> u32 {
-        self.options[5]
-    }
+    pub idle: u32,
     /// `-T`: seconds after which any client is closed; 0 is never.
-    pub fn lifetime(&self) -> u32 {
-        self.options[6]
-    }
-    /// `-u`: user to become, or [`KEEP`].
-    pub fn user(&self) -> u32 {
-        self.options[7]
-    }
-    /// `-g`: group to become, or [`KEEP`].
-    pub fn group(&self) -> u32 {
-        self.options[8]
-    }
+    pub lifetime: u32,
+    /// `-u`: user to become.
+    pub user: Option<u32>,
+    /// The address to listen on; `None` is every one, IPv6 and IPv4.
+    pub host: Option<Ipv6Addr>,
+    /// The port to listen on; with 0 the kernel chooses.
+    pub port: u16,
 }
 
-/// Parses the arguments (without the program's name) as getopt(3) would.
+impl Config {
+    /// What holds if the command line is empty.
+    pub const DEFAULT: Self = Self {
+        print_port: false,
+        inherit: false,
+        verbose: false,
+        backlog: 1024,
+        max_clients: 256,
+        max_per_source: None,
+        group: None,
+        grace: 0,
+        idle: 600,
+        lifetime: 0,
+        user: None,
+        host: None,
+        port: 43211,
+    };
+}
+
+/// How many parts of the idle limit a client may let pass, one after the other.
 ///
-/// Returns the text to print if there is nothing to serve, else 0.
-#[inline(always)]
-pub fn parse<W: Iterator<Item = u8> + Clone>(
-    config: &mut Config<W>,
-    host: &mut SocketAddress,
-    args: &mut impl Iterator<Item = W>,
-) -> u8 {
-    config.options[CLIENTS] = 256;
-    config.options[BACKLOG] = 1024;
-    config.options[IDLE] = 600;
-    config.options[USER] = KEEP;
-    config.options[GROUP] = KEEP;
-    host.set_port(43211);
-    // What the next word is for: the number of an option, the host, the port,
-    // nothing; an option or the host if this is no more than an option without a
-    // number.
-    let mut at = 0u32;
-    'word: loop {
-        let Some(word) = args.next() else {
-            let number = at as i32 >= FIRST_NUMBER as i32;
-            return if number { id::BAD } else { 0 };
-        };
-        let mut rest = word.clone();
-        config.wrong = Some(word.clone());
-        if at < FIRST_NUMBER {
-            at = HOST;
-            // A `-` alone is no option, nor a host.
-            if rest.next() == Some(b'-')
-                && let Some(mut letter) = rest.next()
-            {
-                if first(&rest) == 0 && letter == b'-' {
-                    continue;
+/// The kernel's timeouts (`SO_RCVTIMEO`, `SO_SNDTIMEO`) do not see a client that
+/// only takes bytes, so a session looks at the end of each part whether it took any.
+pub const IDLE_PARTS: u32 = 8;
+
+/// The timeout for one of [`IDLE_PARTS`] parts of `idle` seconds; none of 0.
+pub const fn idle_part(idle: u32) -> Option<Duration> {
+    if idle == 0 {
+        return None;
+    }
+    let nanoseconds = idle % IDLE_PARTS * (1_000_000_000 / IDLE_PARTS);
+    Some(Duration::new((idle / IDLE_PARTS) as u64, nanoseconds))
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// Serve.
+    Serve(Config),
+    /// `-h`: print the usage.
+    Help,
+    /// `-V`: print the version.
+    Version,
+}
+
+/// Clients.
+const COUNT: Range = &(1..=MOST_CLIENTS);
+/// A backlog, or seconds.
+const INTEGER: Range = &(0..=i32::MAX as u32);
+/// A user or a group. The last number is none (setresuid(2)).
+const ID: Range = &(0..=u32::MAX - 1);
+/// Parses the words after the program's name, as getopt(3) would: options may
+/// stand together (`-1v`), a number may follow its letter or be the next word,
+/// `--` ends the options.
+pub fn parse<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Result<Invocation, UsageError<'a>> {
+    let mut config = Config::DEFAULT;
+    let mut operand = None;
+    while let Some(word) = words.next() {
+        match word {
+            b"--" => operand = words.next(),
+            [b'-', letters @ ..] if !letters.is_empty() => {
+                match parse_letters(&mut config, letters, &mut words)? {
+                    Some(other) => return Ok(other),
+                    None => continue,
                 }
-                loop {
-                    at = 0;
-                    while LETTERS[at as usize] != letter {
-                        at += 1;
-                        if at == LETTERS.len() as u32 {
-                            return id::BAD;
-                        }
-                    }
-                    if at >= FIRST_TEXT {
-                        return (at - FIRST_TEXT) as u8 + id::USAGE;
-                    }
-                    // A number takes the place of it.
-                    let option = &mut config.options[at as usize];
-                    *option = option.wrapping_add(1);
-                    letter = first(&rest);
-                    if letter == 0 {
-                        continue 'word;
-                    }
-                    if at >= FIRST_NUMBER {
-                        break;
-                    }
-                    rest.next();
-                }
-                config.wrong = Some(rest.clone());
             }
+            _ => operand = Some(word),
         }
-        if at == HOST {
-            if !host.parse(word) {
-                return id::BAD;
-            }
-            at = PORT;
-            continue;
+        break;
+    }
+    if let Some(host) = operand {
+        if host != b"0" {
+            config.host = Some(address::parse(host).ok_or(UsageError::Host(host))?);
         }
-        let mut value = 0i32;
-        loop {
-            let digit = first(&rest).wrapping_sub(b'0');
-            if digit > 9 {
-                return id::BAD;
-            }
-            rest.next();
-            let tens = value.checked_mul(10);
-            let Some(sum) = tens.and_then(|tens| tens.checked_add(digit.into())) else {
-                return id::BAD;
-            };
-            value = sum;
-            if first(&rest) == 0 {
-                break;
-            }
+        if let Some(port) = words.next() {
+            config.port = parse_number(port, PORT).ok_or(UsageError::Port(port))? as u16;
         }
-        let value = value as u32;
-        if at < FIRST_TEXT {
-            if at >= FIRST_LIMITED && !(1..=MOST_CLIENTS).contains(&value) {
-                return id::BAD;
-            }
-            config.options[at as usize] = value;
-            at = 0;
-        } else {
-            if at == NOTHING || !host.set_port(value) {
-                return id::BAD;
-            }
-            at = NOTHING;
+        if let Some(word) = words.next() {
+            return Err(UsageError::TooMany(word));
         }
     }
+    Ok(Invocation::Serve(config))
+}
+
+/// Parses the letters of one word of options, and the number that the last of
+/// them may take. `-h` and `-V` end it.
+fn parse_letters<'a>(
+    config: &mut Config,
+    mut letters: &'a [u8],
+    words: &mut impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<Invocation>, UsageError<'a>> {
+    while let Some((&letter, rest)) = letters.split_first() {
+        letters = rest;
+        // What the option's number may be, and where it goes.
+        let (range, place) = match letter {
+            b'1' => {
+                config.print_port = true;
+                continue;
+            }
+            b'i' => {
+                config.inherit = true;
+                continue;
+            }
+            b'v' => {
+                config.verbose = true;
+                continue;
+            }
+            b'b' => (INTEGER, &mut config.backlog),
+            b'c' => (COUNT, &mut config.max_clients),
+            b'C' => (COUNT, config.max_per_source.insert(0)),
+            b'g' => (ID, config.group.insert(0)),
+            b'k' => (INTEGER, &mut config.grace),
+            b't' => (INTEGER, &mut config.idle),
+            b'T' => (INTEGER, &mut config.lifetime),
+            b'u' => (ID, config.user.insert(0)),
+            b'h' => return Ok(Some(Invocation::Help)),
+            b'V' => return Ok(Some(Invocation::Version)),
+            _ => return Err(UsageError::UnknownOption(letter)),
+        };
+        // It is the rest of the word, or the next one.
+        let own = core::mem::take(&mut letters);
+        let value = if own.is_empty() { words.next() } else { Some(own) };
+        match value.and_then(|value| parse_number(value, range)) {
+            Some(number) => *place = number,
+            None => return Err(UsageError::OptionValue(letter, range, value)),
+        }
+    }
+    Ok(None)
+}
+
+/// A decimal number in `range`; no sign, no space, at least one digit.
+fn parse_number(word: &[u8], range: Range) -> Option<u32> {
+    let mut number = 0u32;
+    for &byte in word {
+        let digit = char::from(byte).to_digit(10)?;
+        number = number.checked_mul(10)?.checked_add(digit)?;
+    }
+    (!word.is_empty() && range.contains(&number)).then_some(number)
 }

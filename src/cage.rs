@@ -1,167 +1,209 @@
 //! The cage: `no_new_privs` and one seccomp filter for the whole tree.
 //!
-//! It is installed once, before the first client, and inherited, so it costs
-//! nothing per connection. What is left is what serving takes; a call that is
-//! not left ends the process that makes it (seccomp(2)).
+//! It is installed once, before the first client is accepted, and inherited, so it
+//! costs nothing per connection. What is not in the list below ends the process that
+//! tries it (seccomp(2), `SECCOMP_RET_KILL`).
 //!
-//! The parent must fork, wait for room, and end its clients; a client's process
-//! must not. Both run under the same filter, so clone, futex and kill pass only
-//! with a random token in an argument register that they do not use, and the
-//! token is in no memory and no register of a client's process: see [`State`].
+//! The parent must fork, wait for room and end its clients; a client's process must
+//! not. Both have the same filter, so these calls pass only with the token in their
+//! fifth argument, which they do not use. No child knows the token: see [`sys`].
 
-use crate::log;
-use crate::sys::{self, State};
-use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_LD, BPF_RET, BPF_W, c_long};
-use rot13d_pure::fmt::id;
+use crate::log::log;
+use crate::sys::{self, AUDIT_ARCH, Instruction};
+use Value::{Exactly, Token};
+use libc::c_long;
 
-/// The calls that pass whatever their arguments, on the descriptors that there
-/// are. First those of a line, then those of a connection.
-const FREE: &[c_long] = &[
-    libc::SYS_read,
-    libc::SYS_write,
-    #[cfg(not(target_arch = "x86"))]
-    sys::nr::SYS_accept,
-    libc::SYS_close,
-    libc::SYS_wait4,
-    libc::SYS_rt_sigreturn,
-    // How poll(2) goes on when the process was stopped meanwhile.
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_rt_sigprocmask,
-    sys::CALLS[0],
-    sys::CALLS[1],
-    sys::CALLS[2],
+/// What passes. On 32 bits a call that takes a time has two forms.
+#[rustfmt::skip]
+const RULES: &[Rule] = &[
+    // A line.
+    allow(libc::SYS_read),
+    allow(libc::SYS_write),
+    // A connection.
+    allow(libc::SYS_accept),
+    allow(libc::SYS_rt_sigprocmask),
+    allow_if(libc::SYS_clone, &[Argument(4, Token)]),
+    allow(libc::SYS_close),
+    allow(libc::SYS_wait4),
+    allow(libc::SYS_rt_sigreturn),
+    allow(libc::SYS_exit),
+    // The idle limit, the lifetime, the time of grace.
+    allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT)]),
+    allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT_OLD)]),
+    allow_if(libc::SYS_ioctl, &[Argument(1, Exactly(sys::UNACKED))]),
+    allow(libc::SYS_setitimer),
+    // Waiting: at the limit, in a pause, after SIGSTOP and SIGCONT.
+    allow_if(libc::SYS_futex, &[Argument(4, Token)]),
+    #[cfg(target_pointer_width = "32")]
+    allow_if(sys::wait::SYS_FUTEX_TIME64, &[Argument(4, Token)]),
+    #[cfg(target_pointer_width = "64")]
+    allow(libc::SYS_ppoll),
+    #[cfg(target_pointer_width = "32")]
+    allow(libc::SYS_poll),
+    allow(libc::SYS_nanosleep),
+    #[cfg(target_pointer_width = "32")]
+    allow(sys::wait::SYS_CLOCK_NANOSLEEP_TIME64),
+    allow(libc::SYS_restart_syscall),
+    // A message: the time, and a standard error that is a socket.
+    allow(libc::SYS_sysinfo),
+    #[cfg(target_pointer_width = "64")]
+    allow_if(libc::SYS_sendto, &[Argument(4, Exactly(0))]),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_send),
+    // The end of the clients.
+    allow_if(libc::SYS_kill, &[Argument(4, Token)]),
 ];
 
-/// The calls that pass if an argument, counted from 0, has a value (in its
-/// lower half). Neighbours that ask for the same share the check.
-const CHECKED: &[(c_long, u32, u32)] = &[
-    #[cfg(not(target_arch = "x86"))]
-    (libc::SYS_setsockopt, 2, libc::SO_RCVTIMEO as u32),
-    // Of socketcall(2): accept; setsockopt, whose arguments are in memory, out
-    // of a filter's sight.
-    #[cfg(target_arch = "x86")]
-    (libc::SYS_socketcall, 0, 5),
-    #[cfg(target_arch = "x86")]
-    (libc::SYS_socketcall, 0, 14),
-    (libc::SYS_ioctl, 1, UNSENT),
-    (libc::SYS_futex, 4, TOKEN),
-    (libc::SYS_kill, 4, TOKEN),
-    (libc::SYS_clone, 4, TOKEN),
-];
+/// `SOL_SOCKET`; `SO_RCVTIMEO` with a time of 64 bits, and, before Linux 5.1, as it was
+/// (socket(7)).
+const SOCKET_LEVEL: Value = Exactly(libc::SOL_SOCKET as u32);
+const RECEIVE_TIMEOUT: Value = Exactly(66);
+const RECEIVE_TIMEOUT_OLD: Value = Exactly(20);
 
-/// As many at the end share the check for the token.
-const WITH_TOKEN: usize = 3;
+/// A system call that passes if all conditions hold.
+struct Rule {
+    call: c_long,
+    conditions: &'static [Argument],
+}
 
-/// Stand for `TIOCOUTQ` and for the token.
-const UNSENT: u32 = 0;
-const TOKEN: u32 = 0;
+/// The argument of this number, counted from 0, has this value, all bits of it.
+struct Argument(u32, Value);
 
-/// An instruction in a quarter of the size (in half of it, but on x86_64): what
-/// it is, and a small operand. See [`sys::Instruction`]; we never skip where a
-/// comparison does not hold.
 #[derive(Clone, Copy)]
-#[repr(C)]
-struct Short {
-    /// [`END`], [`LOAD`], or what a comparison skips where it holds.
-    kind: u8,
-    operand: Operand,
+enum Value {
+    Exactly(u32),
+    Token,
 }
 
-/// The numbers of the calls fit.
-#[cfg(target_arch = "x86_64")]
-type Operand = u8;
-#[cfg(not(target_arch = "x86_64"))]
-type Operand = u16;
-
-const END: u8 = 0;
-const LOAD: u8 = (BPF_LD | BPF_W | BPF_ABS) as u8;
-
-const fn short(kind: u8, operand: u32) -> Short {
-    assert!(operand <= Operand::MAX as u32);
-    Short {
-        kind,
-        operand: operand as Operand,
-    }
-}
-const fn load(offset: u32) -> Short {
-    short(LOAD, offset)
-}
-const fn equal(value: u32, skip: usize) -> Short {
-    assert!(skip > END as usize && skip < LOAD as usize);
-    short(skip as u8, value)
+const fn allow(call: c_long) -> Rule {
+    allow_if(call, &[])
 }
 
-/// Offsets in `struct seccomp_data`: of the call's number, the architecture,
-/// the lower half of the first argument.
+const fn allow_if(call: c_long, conditions: &'static [Argument]) -> Rule {
+    Rule { call, conditions }
+}
+
+/// One step of the filter, with the token still open (bpf(4)).
+#[derive(Clone, Copy)]
+enum Step {
+    /// Loads four bytes of `struct seccomp_data`, seccomp(2).
+    Load(u32),
+    /// Skips so many steps if they are this number, else goes on.
+    Find(u32, u8),
+    /// Goes on if they are this number, else skips so many steps.
+    Expect(u32, u8),
+    /// The same with the low or the high half of the token.
+    ExpectTokenLow(u8),
+    ExpectTokenHigh(u8),
+    /// Ends the filter.
+    Return(u32),
+}
+
+/// Offsets in `struct seccomp_data`. Of an argument the low half is first.
 const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
-const FIRST: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
 
-/// Where the filter has an operand that is not small.
-const ARCH_AT: usize = 1;
-const UNSENT_AT: usize = LEN - 6;
-const TOKEN_AT: usize = LEN - 3;
-const PASS_AT: usize = LEN - 1;
-/// Instructions in the filter.
-pub const LEN: usize = CHECKS + 3 * (CHECKED.len() + 1 - WITH_TOKEN) + 1;
+static PROGRAM: [Step; length(RULES)] = compile(RULES);
 
-/// Where the checks begin: after the architecture, the number, and the end of
-/// those that are on neither list.
-const CHECKS: usize = 3 + 1 + FREE.len() + CHECKED.len() + 1;
-
-/// The filter: compares the call's number with that of each rule, jumps to the
-/// end of the filter, or to the rule's check before it, or ends the process.
-static FILTER: [Short; LEN] = {
-    let mut filter = [short(END, libc::SECCOMP_RET_KILL_THREAD); LEN];
-    filter[0] = load(ARCH);
-    filter[ARCH_AT] = equal(0, 1);
-    filter[3] = load(NUMBER);
-    let mut at = 4;
-    while at < 4 + FREE.len() {
-        filter[at] = equal(FREE[at - 4] as u32, PASS_AT - at - 1);
+/// How many steps [`compile`] makes of `rules`.
+const fn length(rules: &[Rule]) -> usize {
+    let (mut length, mut at) = (5, 0);
+    while at < rules.len() {
+        length += length_of_rule(&rules[at]);
         at += 1;
     }
-    let (mut rule, mut check) = (0, CHECKS);
-    while rule < CHECKED.len() {
-        let (number, argument, value) = CHECKED[rule];
-        if rule <= CHECKED.len() - WITH_TOKEN {
-            filter[check] = load(FIRST + 8 * argument);
-            filter[check + 1] = equal(value, PASS_AT - check - 2);
-            // A call that is on the list twice: on to the next check.
-            if CHECKED[rule + 1].0 == number {
-                filter[check + 2] = load(NUMBER);
-            }
-            check += 3;
-        }
-        filter[at] = equal(number as u32, check - 3 - at - 1);
-        at += 1;
+    length
+}
+
+const fn length_of_rule(rule: &Rule) -> usize {
+    match rule.conditions.len() {
+        0 => 1,
+        count => 1 + 4 * count + 2,
+    }
+}
+
+/// Tries one rule after the other: whether it is this call, then each condition, then
+/// the call passes. What passes by no rule ends the process. The last step is the one
+/// for calls that pass without a condition.
+const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
+    let mut program = [Step::Return(libc::SECCOMP_RET_KILL_THREAD); LENGTH];
+    program[0] = Step::Load(ARCHITECTURE);
+    program[1] = Step::Expect(AUDIT_ARCH, skip(1, LENGTH - 2));
+    program[2] = Step::Load(NUMBER);
+    program[LENGTH - 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
+    let (mut at, mut rule) = (3, 0);
+    while rule < rules.len() {
+        let Rule { call, conditions } = rules[rule];
+        let next = at + length_of_rule(&rules[rule]);
         rule += 1;
-    }
-    filter
-};
-
-/// Gives up all that is not needed from here on; says so where the kernel cannot.
-#[inline(always)]
-pub fn install(state: &State) {
-    let filter = sys::hide(&state.filter);
-    for (to, short) in filter.iter().zip(sys::hide(&FILTER)) {
-        to.skip.set(short.kind);
-        let mut operation = short.kind;
-        if operation == END {
-            operation = BPF_RET as u8;
-        } else if operation < LOAD {
-            operation = (BPF_JMP | BPF_JEQ) as u8;
+        if conditions.is_empty() {
+            program[at] = Step::Find(call as u32, skip(at, LENGTH - 1));
+            at = next;
+            continue;
         }
-        to.operation.set(operation);
-        to.operand.set(short.operand.into());
+        program[at] = Step::Expect(call as u32, skip(at, next));
+        let mut condition = 0;
+        while condition < conditions.len() {
+            let Argument(argument, value) = conditions[condition];
+            // Where one does not hold, the number is loaded again for the next rule.
+            let (skip_low, skip_high) = (skip(at + 2, next - 1), skip(at + 4, next - 1));
+            let (low, high) = match value {
+                Exactly(value) => (Step::Expect(value, skip_low), Step::Expect(0, skip_high)),
+                Token => (Step::ExpectTokenLow(skip_low), Step::ExpectTokenHigh(skip_high)),
+            };
+            program[at + 1] = Step::Load(ARGUMENTS + 8 * argument);
+            program[at + 2] = low;
+            program[at + 3] = Step::Load(ARGUMENTS + 8 * argument + 4);
+            program[at + 4] = high;
+            at += 4;
+            condition += 1;
+        }
+        program[at + 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
+        program[next - 1] = Step::Load(NUMBER);
+        at = next;
     }
-    filter[ARCH_AT].operand.set(sys::AUDIT_ARCH);
-    filter[UNSENT_AT].operand.set(libc::TIOCOUTQ as u32);
-    filter[TOKEN_AT].operand.set(state.token());
-    filter[PASS_AT].operand.set(libc::SECCOMP_RET_ALLOW);
-    // `bench_no_cage` and `bench_no_cipher` show what the one and the other cost.
-    if cfg!(not(bench_no_cage)) && sys::filter(filter) < 0 {
-        log::note(id::UNCAGED.into());
+    program
+}
+
+/// How many steps to skip at `at` to go on at `target`.
+const fn skip(at: usize, target: usize) -> u8 {
+    let skip = target - at - 1;
+    assert!(skip <= u8::MAX as usize, "the kernel skips no further");
+    skip as u8
+}
+
+/// Gives up all that is not needed from here on, for good. Where the kernel has no
+/// filters, it says so, and the server goes on without.
+pub fn install() {
+    let token = sys::token();
+    let mut filter = [Instruction { code: 0, jt: 0, jf: 0, k: 0 }; PROGRAM.len()];
+    for (instruction, step) in filter.iter_mut().zip(&PROGRAM) {
+        *instruction = instruction_of(*step, token);
     }
+    // `bench_no_cage` shows what the cage costs.
+    if cfg!(bench_no_cage) {
+        return;
+    }
+    let _ = rustix::thread::set_no_new_privs(true);
+    if sys::install_filter(&filter).is_err() {
+        log!("no seccomp: clients are not caged");
+    }
+}
+
+/// `step` as the kernel takes it.
+fn instruction_of(step: Step, token: u64) -> Instruction {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const COMPARE: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let (code, jt, jf, k) = match step {
+        Step::Load(offset) => (LOAD, 0, 0, offset),
+        Step::Find(number, skip) => (COMPARE, skip, 0, number),
+        Step::Expect(number, skip) => (COMPARE, 0, skip, number),
+        Step::ExpectTokenLow(skip) => (COMPARE, 0, skip, token as u32),
+        Step::ExpectTokenHigh(skip) => (COMPARE, 0, skip, (token >> 32) as u32),
+        Step::Return(action) => (RETURN, 0, 0, action),
+    };
+    let code = code as u16;
+    Instruction { code, jt, jf, k }
 }

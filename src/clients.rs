@@ -1,40 +1,145 @@
-//! Who is connected: a process and an address per slot.
+//! Who is connected: a process and a source address for each client.
 //!
-//! The main program fills a slot (the kernel does, at fork) and the signal
-//! handler empties it, each with one store, so neither ever waits for the
-//! other.
+//! The main program fills a slot, the signal handler empties it; of the two
+//! counters, each has one writer. So nothing has to be locked, and plain loads and
+//! stores will do: the handler runs in the same thread.
 
-use crate::sys::{self, Slot, State};
+use crate::sys;
+use core::net::Ipv6Addr;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicI32, AtomicU32, compiler_fence};
 use rot13d_pure::args::MOST_CLIENTS;
+use rot13d_pure::message::{Line, Show};
 
-/// Slots: as many as `-c` may ask for.
-pub const SLOTS: usize = MOST_CLIENTS as usize;
-
-/// The slot of client `pid`.
-#[inline(always)]
-pub fn find(state: &State, pid: i32) -> Option<&Slot> {
-    sys::find(state, |_, other| other == pid)
+/// A place for one client.
+pub struct Slot {
+    /// Its process, or 0 in a slot that is free.
+    process: AtomicI32,
+    /// Its address, four bytes at a time; all zeros if it has none.
+    source: [AtomicU32; 4],
 }
 
-/// Whether there are as many clients from the address of the next as may be.
-#[inline(always)]
-pub fn refused(state: &State) -> bool {
-    let mut left = state.config.per_source();
-    let mut full = |slot: &Slot, pid| {
-        if pid > 0 && sys::same_source(state, slot) {
-            left -= 1;
-            return left == 0;
-        }
-        false
-    };
-    state.config.per_source() != 0 && sys::find(state, &mut full).is_some()
+static SLOTS: [Slot; MOST_CLIENTS as usize] =
+    [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU32::new(0) }; 4] } };
+        MOST_CLIENTS as usize];
+
+/// Slots that were ever used: no search goes further.
+static USED: AtomicU32 = AtomicU32::new(0);
+
+/// Clients that were started. The main program counts them.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// Clients that have ended. The signal handler counts them.
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// Most clients at once (`-c`).
+static LIMIT: AtomicU32 = AtomicU32::new(0);
+
+/// Sets how many clients there may be at once.
+pub fn set_limit(limit: u32) {
+    LIMIT.store(limit, Relaxed);
 }
 
-/// Ends every client now; to the kernel a free slot's process is none.
-#[inline(always)]
-pub fn kill(state: &State) {
-    sys::find(state, |_, pid| {
-        sys::kill(state, pid);
-        false
+/// The clients at one moment. Shown, it is `3/256`.
+pub struct Count {
+    /// Clients that are connected.
+    pub connected: u32,
+    /// Clients that have ended until then.
+    ended: u32,
+}
+
+/// Counts the clients.
+pub fn count() -> Count {
+    let ended = ENDED.load(Relaxed);
+    Count { connected: STARTED.load(Relaxed).wrapping_sub(ended), ended }
+}
+
+impl Count {
+    /// Whether there may be no more.
+    pub fn is_full(&self) -> bool {
+        self.connected >= LIMIT.load(Relaxed)
+    }
+}
+
+impl Show for Count {
+    fn show(&self, line: &mut Line) {
+        self.connected.show(line);
+        line.push(b'/');
+        LIMIT.load(Relaxed).show(line);
+    }
+}
+
+/// Sleeps until fewer clients are connected than `count` says. It may return early.
+pub fn wait_for_end(count: &Count) {
+    sys::wait::wait_while(&ENDED, count.ended);
+}
+
+/// A free slot for a client from `source`. There must be fewer clients than slots.
+pub fn reserve(source: Option<Ipv6Addr>) -> &'static Slot {
+    let free = |slot: &&Slot| slot.process.load(Relaxed) == 0;
+    let slot = used().iter().find(free).unwrap_or_else(|| {
+        let used = USED.load(Relaxed);
+        USED.store(used + 1, Relaxed);
+        &SLOTS[used as usize]
     });
+    for (place, word) in slot.source.iter().zip(words(source)) {
+        place.store(word, Relaxed);
+    }
+    slot
+}
+
+impl Slot {
+    /// The client in this slot is served by `process` from now on. Signals must be
+    /// blocked since before it was started, or its end could come before this.
+    pub fn occupy(&self, process: i32) {
+        self.process.store(process, Relaxed);
+        STARTED.store(STARTED.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
+/// Frees the slot of `process`, which has ended. False if it was no client's.
+pub fn release(process: i32) -> bool {
+    let is_its = |slot: &&Slot| slot.process.load(Relaxed) == process;
+    let Some(slot) = used().iter().find(is_its) else {
+        return false;
+    };
+    slot.process.store(0, Relaxed);
+    // The slot is free before the count says so.
+    compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    ENDED.store(ENDED.load(Relaxed).wrapping_add(1), Relaxed);
+    true
+}
+
+/// How many clients from `source` are connected.
+pub fn from_source(source: Ipv6Addr) -> u32 {
+    let source = words(Some(source));
+    let is_from_there = |slot: &&Slot| {
+        let same = |(place, word): (&AtomicU32, &u32)| place.load(Relaxed) == *word;
+        slot.process.load(Relaxed) != 0 && slot.source.iter().zip(&source).all(same)
+    };
+    used().iter().filter(is_from_there).count() as u32
+}
+
+/// Ends every client now.
+pub fn kill_all() {
+    for slot in used() {
+        let process = slot.process.load(Relaxed);
+        if process != 0 {
+            sys::kill(process);
+        }
+    }
+}
+
+/// The slots that were ever used.
+fn used() -> &'static [Slot] {
+    SLOTS.get(..USED.load(Relaxed) as usize).unwrap_or_default()
+}
+
+fn words(source: Option<Ipv6Addr>) -> [u32; 4] {
+    let bytes = source.map_or([0; 16], |address| address.octets());
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    words
 }

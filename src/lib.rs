@@ -1,24 +1,23 @@
-//! The pure parts of `rot13d`: what needs no system call, and so no `unsafe` but for
-//! the vectors of [`rot13`].
-//!
-//! Nothing here does I/O, allocates or panics: the server links with a panic
-//! handler that does not exist (see `main.rs`), so a panic that could be
-//! reached from this code would not link.
+//! The pure parts of `rot13d`: no I/O, no `unsafe`, no allocation, no panic.
+//! The tests link them with a panic handler that does not exist, so a panic
+//! that could be reached from here would not link.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`rot13`] | the cipher |
-//! | [`mod@line`] | the buffer of one client and its line rule |
 //! | [`args`] | the command line |
-//! | [`addr`] | addresses: text, socket address, text again |
-//! | [`fmt`] | one message in a fixed buffer |
+//! | [`usage`] | how the program is called, and what is wrong with how it was |
+//! | [`address`] | addresses: read from text, shown as text |
+//! | [`message`] | one line of text in a fixed buffer |
+//! | [`mod@line`] | the buffer of one client and its line rule |
+//! | [`rot13`] | the cipher |
 
 #![no_std]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod addr;
+pub mod address;
 pub mod args;
-pub mod fmt;
 pub mod line;
+pub mod message;
 pub mod rot13;
+pub mod usage;

@@ -1,31 +1,154 @@
-//! One message, one write, a fixed buffer.
+//! Messages: one line, one write, on standard error, which never blocks the server.
+//!
+//! A message that can be written is written; one that cannot be at once is dropped.
+//! How to know that depends on what standard error is, see [`Sink`].
 
-use crate::sys::{self, State};
-use core::sync::atomic::Ordering::Relaxed;
-use rot13d_pure::fmt::Text;
+use crate::sys::{self, STDERR};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use rot13d_pure::address::Address;
+use rot13d_pure::message::{Line, Show};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, Result};
+use rustix::net::sockopt;
+use rustix::{fs, io, net, pipe, stdio, system, termios};
 
-/// [`say`] logs a text by its id, with a number; [`note`] one that has none.
-pub use sys::{note, say};
-
-/// Writes text `id` to `fd`, unless that would block.
-#[inline(never)]
-pub extern "C" fn print(id: u32, first: u32, fd: u32) {
-    let mut text = Text::new(id, first, sys::state());
-    sys::send(fd, || {
-        text.add();
-        text.line()
-    });
+/// Writes one message: `log!("start ", process, " ", address)`.
+macro_rules! log {
+    ($($part:expr),+) => {{
+        let mut line = $crate::log::line();
+        $(line.add(&$part);)+
+        $crate::log::write(&mut line);
+    }};
 }
 
-/// Something is short that may be there in 0.1 s, or when a client ends: logs it,
-/// no more than once a second, and waits.
-#[inline(always)]
-pub fn back_off(state: &State, id: u32, result: i32) {
-    let now = sys::seconds();
-    if state.logged.swap(now, Relaxed) != now {
-        say(id, -result as u32);
+pub(crate) use log;
+
+/// The start of every message.
+pub fn line() -> Line {
+    let mut line = Line::new();
+    line.add("rot13d: ");
+    line
+}
+
+/// Exit code of a server to which the system has refused something that it needs.
+pub const SYSTEM_REFUSED: u32 = 111;
+
+/// Ends the server before it serves: the system has refused `call`.
+pub fn fatal(call: &str, error: Errno) -> ! {
+    log!("fatal: ", call, ": ", error);
+    sys::exit(SYSTEM_REFUSED)
+}
+
+/// The same if the call was about `address`.
+pub fn fatal_at(call: &str, address: &Address, error: Errno) -> ! {
+    log!("fatal: ", call, " ", address, ": ", error);
+    sys::exit(SYSTEM_REFUSED)
+}
+
+/// What `call` has given; if that is an error, it is fatal.
+pub fn must<T>(call: &str, result: Result<T>) -> T {
+    result.unwrap_or_else(|error| fatal(call, error))
+}
+
+/// How a message is written so that the write cannot block.
+#[repr(u8)]
+enum Sink {
+    /// Just so: a file, a device, or what we have opened anew in non-blocking mode.
+    Direct,
+    /// With `MSG_DONTWAIT`: a socket.
+    Socket,
+    /// After asking poll(2): a pipe that cannot be opened anew.
+    Polled,
+    /// Not at all: a terminal that cannot be opened anew. It may say that it is
+    /// writable and block all the same.
+    Closed,
+}
+
+/// The [`Sink`] of standard error.
+static SINK: AtomicU8 = AtomicU8::new(Sink::Direct as u8);
+
+/// Looks at what standard error is.
+///
+/// The open file description that we inherit may be shared with others, so it is
+/// never made non-blocking. A pipe or a terminal is opened anew instead, and the
+/// new description takes the place of the inherited one. Not so a file, which has
+/// its position in the description, and never blocks.
+pub fn open() {
+    let is_socket = sockopt::socket_type(STDERR).is_ok();
+    let is_terminal = termios::isatty(STDERR);
+    let is_pipe = pipe::fcntl_getpipe_size(STDERR).is_ok();
+    let sink = if is_socket {
+        Sink::Socket
+    } else if (is_pipe || is_terminal) && reopen().is_err() {
+        if is_pipe { Sink::Polled } else { Sink::Closed }
+    } else {
+        Sink::Direct
+    };
+    SINK.store(sink as u8, Relaxed);
+}
+
+/// Opens standard error anew, for writing alone.
+fn reopen() -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if fs::fcntl_getfl(STDERR)? & OFlags::ACCMODE == OFlags::RDONLY {
+        // It was not given to us to be written to.
+        return Ok(());
     }
-    // A child's end cuts it short, also where `next` has held that back.
-    sys::release();
-    sys::sleep(100);
+    let mut result = fs::open(c"/proc/self/fd/2", flags, Mode::empty());
+    if result.is_err() && termios::tcgetsid(STDERR).is_ok() {
+        // No /proc, but it is the controlling terminal (tty(4)).
+        result = fs::open(c"/dev/tty", flags, Mode::empty());
+    }
+    stdio::dup2_stderr(result?)
+}
+
+/// Writes a line to standard error, unless that would block.
+pub fn write(line: &mut Line) {
+    let line = line.finish();
+    let sink = SINK.load(Relaxed);
+    if sink == Sink::Socket as u8 {
+        let _ = net::send(STDERR, line, net::SendFlags::DONTWAIT);
+    } else if sink == Sink::Direct as u8
+        || sink == Sink::Polled as u8 && sys::wait::is_writable(STDERR).unwrap_or(false)
+    {
+        let _ = io::write(STDERR, line);
+    }
+}
+
+/// A message that may come again and again: it is written once a second at most.
+pub struct Recurring {
+    /// The second of the last one, since the machine was booted.
+    last: Option<u32>,
+    passed_over: u32,
+}
+
+impl Recurring {
+    /// One that was not yet written.
+    pub const fn new() -> Self {
+        Self { last: None, passed_over: 0 }
+    }
+
+    /// Whether to write it now; then with this at its end.
+    pub fn due(&mut self) -> Option<AndMore> {
+        let now = Some(system::sysinfo().uptime as u32);
+        if self.last == now {
+            self.passed_over += 1;
+            return None;
+        }
+        self.last = now;
+        Some(AndMore(core::mem::take(&mut self.passed_over)))
+    }
+}
+
+/// How many messages like this one were passed over before it.
+pub struct AndMore(u32);
+
+impl Show for AndMore {
+    fn show(&self, line: &mut Line) {
+        if self.0 > 0 {
+            " and ".show(line);
+            self.0.show(line);
+            " more".show(line);
+        }
+    }
 }

@@ -1,14 +1,30 @@
-//! `rot13d`: a TCP server, one process per connection, that sends each
-//! client's lines back in ROT13. No libc, no heap, one page of 4,096 bytes.
+//! `rot13d`: a TCP server, one process per connection, that sends each client's
+//! lines back in ROT13. No libc, no heap.
 //!
-//! The parent listens, accepts and forks ([`server`]), knows its clients
-//! ([`clients`]), reaps them and ends in order ([`signals`]), and says so
-//! ([`log`]). A child serves one client to its end ([`session`]). All of them
-//! run in one cage ([`cage`]). What is pure is in the library, what is unsafe
-//! in [`sys`], but for the vectors of the cipher.
+//! The way of a connection is one walk downwards. [`main`] reads the command line and
+//! hands over to [`server::run`]. There accept(2) gives a socket and an address;
+//! [`clients::reserve`] a slot; [`sys::fork`] the child. In it, [`session::run`] reads
+//! into a buffer that ciphers and says what is due; that is written; at the end the
+//! process exits. The kernel says so to [`signals`], which reaps the child and frees
+//! its slot; if the parent slept at the limit, that wakes it.
 //!
-//! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111
-//! the system refused something needed to start.
+//! What is pure is in the library `rot13d_pure`, what is unsafe in [`sys`]. A file
+//! uses only files below it in this list:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `main` | the order of things, from the command line to service |
+//! | [`server`] | the accept loop: limits, fork, back-off, drain |
+//! | [`session`] | one client in its process |
+//! | [`signals`] | what is caught and ignored; the handler: reap, terminate |
+//! | [`listener`] | makes the listener, or takes it from standard input |
+//! | [`cage`] | the system calls that are left |
+//! | [`clients`] | who is connected |
+//! | [`log`] | one message, one write, never blocked |
+//! | [`sys`] | what rustix does not offer |
+//!
+//! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111 the system
+//! refused something.
 
 #![no_std]
 #![no_main]
@@ -16,73 +32,127 @@
 
 mod cage;
 mod clients;
+mod listener;
 mod log;
 mod server;
 mod session;
 mod signals;
 mod sys;
 
-use core::sync::atomic::Ordering::Relaxed;
-use rot13d_pure::args::KEEP;
-use rot13d_pure::fmt::id;
-use sys::State;
+use log::{log, must};
+use rot13d_pure::address::Address;
+use rot13d_pure::args::{self, Config, Invocation};
+use rot13d_pure::message::Line;
+use rot13d_pure::usage::USAGE;
+use rustix::fd::BorrowedFd;
+use rustix::io::{self, Errno, Result};
+use rustix::stdio;
+use rustix::thread::{self, Gid, Uid};
+use sys::{STDERR, STDIN, STDOUT, memory};
 
-/// The descriptor of the listener, always: 0 to 2 are taken before it is opened.
-pub const LISTENER: u32 = 3;
+/// Exit code of wrong usage.
+const WRONG_USAGE: u32 = 100;
 
-/// From the parsed command line (`stop`: see [`rot13d_pure::args::parse`]) to the
-/// accept loop. No signal is handled in between: a server that is told to end
-/// while it starts ends as soon as it serves.
-#[inline(always)]
-fn serve(state: &State, stop: u8) -> ! {
-    if stop != 0 {
-        explain(stop);
+/// What `-V` prints.
+const VERSION: &str = concat!("rot13d ", env!("CARGO_PKG_VERSION"), " ", env!("MACHINE"), "\n");
+
+/// The program, called by the entry point.
+///
+/// All signals are blocked until the server can handle them: one that tells it to end
+/// while it starts ends it when it serves.
+fn main(process: sys::start::Process) -> ! {
+    sys::signals::block_signals();
+    listener::settle_descriptors();
+    log::open();
+    match args::parse(process.arguments()) {
+        Ok(Invocation::Serve(config)) => serve(&config, &process),
+        Ok(Invocation::Help) => print_and_exit(USAGE),
+        Ok(Invocation::Version) => print_and_exit(VERSION),
+        Err(error) => {
+            log!(error);
+            let _ = write_all(STDERR, USAGE.as_bytes());
+            sys::exit(WRONG_USAGE)
+        }
     }
-    sys::hold(sys::ALL);
-    sys::stdio();
-    sys::actions();
-    server::socket(state);
-    become_user(state);
-    if state.client.load(Relaxed) == 0 {
-        announce(state);
-    }
-    sys::keep_memory_from_children(state);
-    cage::install(state);
-    sys::release();
-    server::run(state)
 }
 
-/// `-u` and `-g`. Of -1, which [`KEEP`] is, setresuid(2) changes nothing.
-#[inline(always)]
-fn become_user(state: &State) {
-    if state.config.user() & state.config.group() != KEEP {
-        sys::setgroups();
-        sys::setresgid(state.config.group());
-        sys::setresuid(state.config.user());
+/// From the command line to the accept loop. Everything that may fail does so before
+/// the first client, and ends the server.
+fn serve(config: &Config, process: &sys::start::Process) -> ! {
+    signals::install(config);
+    let client = listener::open(config);
+    become_user(config);
+    let address = client.is_none().then(listener::local_address);
+    separate_children(process);
+    // No client's process shall see anything of it.
+    listener::give_up(STDIN);
+    // From here on nothing can fail that is needed to serve.
+    if let Some(address) = address {
+        announce(config, address);
     }
+    let _ = stdio::dup2_stdout(STDIN);
+    cage::install();
+    sys::signals::unblock_signals();
+    server::run(config, client)
 }
 
 /// Says where the server listens, in the log and under `-1`.
-#[inline(always)]
-fn announce(state: &State) {
-    sys::own_name(state);
-    let host = state.address.get();
-    log::note(id::LISTENING.into());
-    if state.config.ready() {
-        log::print(id::PORT.into(), host.port().into(), 1);
-        sys::replace(1);
+fn announce(config: &Config, address: Address) {
+    log!("listening on ", address);
+    if !config.print_port {
+        return;
+    }
+    if let Address::Internet(address) = address {
+        let mut line = Line::new();
+        line.add(&u32::from(address.port()));
+        // Whoever started us waits for this line, so we wait for him; unless we are
+        // told to end.
+        while !sys::wait::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
+            sys::signals::unblock_signals();
+            sys::wait::pause();
+            sys::signals::block_signals();
+        }
+        let _ = write_all(STDOUT, line.finish());
     }
 }
 
-/// The command line wants a text and no server: `-h`, `-V`, or what is wrong.
-#[inline(always)]
-fn explain(stop: u8) -> ! {
-    let (mut text, mut fd, mut code) = (stop, 1, 0);
-    if stop > id::VERSION {
-        // What is wrong, then the usage.
-        log::note(stop.into());
-        (text, fd, code) = (id::USAGE, 2, 100);
+/// `-u` and `-g`, and then no supplementary groups either.
+fn become_user(config: &Config) {
+    if config.user.is_none() && config.group.is_none() {
+        return;
     }
-    log::print(text.into(), 0, fd);
-    sys::exit(code)
+    must("setgroups", thread::set_thread_groups(&[]));
+    if let Some(group) = config.group.map(Gid::from_raw) {
+        must("setgid", thread::set_thread_res_gid(group, group, group));
+    }
+    if let Some(user) = config.user.map(Uid::from_raw) {
+        must("setuid", thread::set_thread_res_uid(user, user, user));
+    }
+}
+
+/// Keeps the parent's memory from the children, and makes theirs.
+fn separate_children(process: &sys::start::Process) {
+    if memory::keep_from_children(&process.code).is_err() {
+        log!("no madvise: clients are less well separated");
+    }
+    must("mmap", memory::map_for_children());
+}
+
+fn print_and_exit(text: &str) -> ! {
+    let _ = write_all(STDOUT, text.as_bytes());
+    sys::exit(0)
+}
+
+/// Writes all of `bytes`; a write may be short or interrupted (write(2)).
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match io::write(fd, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // It is a pipe or a terminal that somebody has made non-blocking.
+            Err(Errno::AGAIN) => sys::wait::pause(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -1,169 +1,153 @@
-//! The parent: listener, accept loop, back-off, limits, drain.
+//! The parent: accepts, forks, waits at the limit and when something is short.
 
-use crate::sys::{self, State};
-use crate::{LISTENER, clients, log};
-use core::sync::atomic::Ordering::Relaxed;
-use rot13d_pure::addr;
-use rot13d_pure::fmt::id;
+use crate::listener::{self, Client};
+use crate::log::{Recurring, SYSTEM_REFUSED, log};
+use crate::sys::{self, LISTENER};
+use crate::{clients, session, signals};
+use rot13d_pure::args::Config;
+use rustix::fd::AsFd;
+use rustix::io::{Errno, Result};
+use rustix::net;
 
-/// An option of the socket: its level and its name.
-type Setting = [u8; 2];
-
-/// What every client inherits from the listener. The value of the first is the idle
-/// limit, of the last 0; of the others the one that bounds what the kernel holds for
-/// a client that does not read, and to a switch says on, as any but 0 (socket(7)).
-static OPTIONS: [Setting; 7] = [
-    option(libc::SOL_SOCKET, libc::SO_SNDTIMEO),
-    option(libc::SOL_SOCKET, libc::SO_REUSEADDR),
-    option(libc::SOL_SOCKET, libc::SO_KEEPALIVE),
-    option(libc::SOL_SOCKET, libc::SO_SNDBUF),
-    option(libc::SOL_SOCKET, libc::SO_RCVBUF),
-    option(libc::IPPROTO_TCP, libc::TCP_NODELAY),
-    // Not for a listener of IPv4.
-    option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
-];
-const fn option(level: i32, name: i32) -> Setting {
-    [level as u8, name as u8]
-}
-const BUFFER: u32 = 65535;
-
-/// Makes the socket to serve, or takes it from standard input.
-#[inline(always)]
-pub fn socket(state: &State) {
-    let mut fd = LISTENER;
-    if state.config.inherit() {
-        fd = take(state);
-    } else {
-        open(state);
-    }
-    let mut value = state.config.idle();
-    for [level, name] in sys::hide(&OPTIONS) {
-        if *level == libc::IPPROTO_IPV6 as u8 {
-            if state.address.get().family() == addr::V4 {
-                break;
-            }
-            value = 0;
-        }
-        let result = sys::option(fd, (*level).into(), (*name).into(), value as usize);
-        if !state.config.inherit() {
-            sys::check(id::SETSOCKOPT, result);
-        }
-        value = BUFFER;
-    }
-    if !state.config.inherit() {
-        sys::bind(&state.address);
-        sys::listen(state.config.backlog());
-    }
+/// The server and what it is doing.
+struct Server<'a> {
+    config: &'a Config,
+    /// There is a listener to accept from.
+    accepting: bool,
+    exit_code: u32,
+    lines: Lines,
 }
 
-/// Opens the listener: IPv6 takes IPv4 as well; where the kernel has no IPv6,
-/// every address means every one of IPv4.
-#[inline(always)]
-fn open(state: &State) {
-    if state.address.get().family() == 0 {
-        state.address.set_family(addr::V6);
-        let result = sys::try_socket(addr::V6);
-        if result >= 0 {
-            return;
-        }
-        if result == -libc::EAFNOSUPPORT {
-            state.address.set_family(addr::V4);
-        }
-    }
-    sys::socket(sys::hide(&state.address).get().family());
+/// The lines that may recur.
+struct Lines {
+    full: Recurring,
+    refused: Recurring,
+    accept: Recurring,
+    fork: Recurring,
 }
 
-/// Takes standard input for the socket, and notes it if it is a client's.
-#[inline(always)]
-fn take(state: &State) -> u32 {
-    for fd in 1..3 {
-        if sys::is_stdin(fd) {
-            sys::replace(fd);
-        }
+/// Serves `client`, if standard input was one, else those that the listener brings,
+/// until a signal closes the listener; then waits for the last client.
+pub fn run(config: &Config, client: Option<Client>) -> ! {
+    clients::set_limit(config.max_clients);
+    let mut server = Server {
+        config,
+        accepting: client.is_none(),
+        exit_code: 0,
+        lines: Lines {
+            full: Recurring::new(),
+            refused: Recurring::new(),
+            accept: Recurring::new(),
+            fork: Recurring::new(),
+        },
+    };
+    if let Some(client) = client {
+        server.serve(&client);
     }
-    sys::peer_name(state);
-    if !sys::listens() {
-        // Something to close in place of a listener.
-        sys::placeholder();
-        state.client.store(LISTENER as i32 + 1, Relaxed);
-    }
-    let fd = sys::duplicate();
-    sys::replace(0);
-    fd
-}
-
-/// Serves the client there is, if any, then those the listener brings, until a
-/// signal closes the listener; then waits for the clients.
-#[inline(always)]
-pub fn run(mut state: &State) -> ! {
     loop {
-        // Each turn, of the loop within as well, has its own addresses: none is kept
-        // in a register all the time, and each loop stays together.
-        state = sys::hide(state);
-        if let Err((id, result)) = next(&mut state) {
-            log::back_off(state, id.into(), result);
+        let count = clients::count();
+        if !server.accepting {
+            if count.connected == 0 {
+                sys::exit(server.exit_code);
+            }
+            clients::wait_for_end(&count);
+        } else if count.is_full() {
+            if let Some(more) = server.lines.full.due() {
+                log!("full ", count, more);
+            }
+            clients::wait_for_end(&count);
+        } else {
+            server.accept();
         }
     }
 }
 
-/// Starts one client, or comes back without: with what is short.
-#[inline(always)]
-fn next(state: &mut &State) -> Result<(), (u8, i32)> {
-    // One for whom there was no process is there still, unless the clients are
-    // being ended.
-    loop {
-        *state = sys::hide(state);
-        let client = state.client.load(Relaxed);
-        if client > 0 {
-            break;
-        }
-        let count = state.count.load(Relaxed);
-        if client == -libc::EBADF || count >= state.config.clients() {
-            // The listener is closed, or the limit is reached.
-            if count == 0 {
-                sys::exit(0)
+impl Server<'_> {
+    /// Accepts the next client and serves it.
+    fn accept(&mut self) {
+        match accept() {
+            Ok(client) if is_one_too_many(self.config, &client) => {
+                if let Some(more) = self.lines.refused.due() {
+                    log!("refused ", client.address, more);
+                }
             }
-            let result = sys::wait_while(state, count);
-            if result < -libc::EAGAIN {
-                // There is no futex(2) in this kernel.
-                return Err((id::ACCEPT, result));
+            Ok(client) => self.serve(&client),
+            // A signal has closed the listener.
+            Err(Errno::BADF) => self.accepting = false,
+            // accept(2): the connection or its network has failed, try again.
+            Err(
+                Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH,
+            ) => {}
+            // It will never listen again: somebody who has it, too, has shut it down, or
+            // the administrator has destroyed it.
+            Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {
+                log!("fatal: accept: ", error);
+                sys::close(LISTENER);
+                (self.accepting, self.exit_code) = (false, SYSTEM_REFUSED);
             }
-            continue;
-        }
-        let result = sys::accept(state);
-        state.client.store(result, Relaxed);
-        if is_short(result) {
-            return Err((id::ACCEPT, result));
+            // A shortage, or an error that accept(2) does not know.
+            Err(error) => back_off("accept", error, &mut self.lines.accept),
         }
     }
-    if clients::refused(state) {
-        log::note(id::REFUSED.into());
+
+    /// Starts a process for `client`. If there is none to be had, the client is kept
+    /// until there is: it is late, not lost.
+    fn serve(&mut self, client: &Client) {
+        while let Err(error) = start(self.config, client) {
+            back_off("fork", error, &mut self.lines.fork);
+        }
+    }
+}
+
+fn accept() -> Result<Client> {
+    let (socket, name) = net::acceptfrom(LISTENER)?;
+    let address = listener::address_of(name);
+    Ok(Client { socket, address })
+}
+
+/// Whether there are as many clients from the address of this one as may be (`-C`).
+fn is_one_too_many(config: &Config, client: &Client) -> bool {
+    match (config.max_per_source, client.address.source()) {
+        (Some(limit), Some(source)) => clients::from_source(source) >= limit,
+        _ => false,
+    }
+}
+
+/// Starts a process for `client`, unless the clients are being ended.
+fn start(config: &Config, client: &Client) -> Result<()> {
+    let slot = clients::reserve(client.address.source());
+    // No signal frame can hold the token, and the child's end comes after its start.
+    sys::signals::block_signals();
+    let result = if signals::ending() {
+        Ok(())
     } else {
-        // The log must not show a client's end before its start.
-        if state.config.verbose() {
-            sys::hold(sys::CHILDREN);
-        }
-        let pid = sys::fork(state);
-        if pid <= 0 {
-            return Err((id::FORK, pid));
-        }
-        state.count.fetch_add(1, Relaxed);
-        if state.config.verbose() {
-            log::say(id::START.into(), pid as u32);
-            sys::release();
-        }
-    }
-    // Not its socket, if the clients have been ended meanwhile; then so is the server.
-    sys::close(state.client.swap(0, Relaxed) as u32);
-    Ok(())
+        let numbers = [config.idle, config.lifetime];
+        sys::fork(session::run, client.socket.as_fd(), numbers).map(|process| {
+            slot.occupy(process);
+            if config.verbose {
+                log!("start ", process, " ", client.address, " ", clients::count());
+            }
+        })
+    };
+    sys::signals::unblock_signals();
+    result
 }
 
-/// Whether to wait before the next accept. accept(2) says to try again at once
-/// after an error of the network or of one connection; these have numbers from
-/// `ENONET` (64) on, but for `EPERM` and `EINTR`. What is left is short of
-/// something, or unknown, and must not make the loop spin; but `EBADF` is the end,
-/// and nothing between it and `EINTR` can come from accept.
-#[inline(always)]
-fn is_short(result: i32) -> bool {
-    sys::veil(result) == -libc::ENOBUFS || (1 - libc::ENONET..-libc::EBADF).contains(&result)
+/// Something is short that may be there in 0.1 s, or when a client ends: says so and
+/// waits.
+fn back_off(call: &str, error: Errno, line: &mut Recurring) {
+    if let Some(more) = line.due() {
+        log!(call, ": ", error, more);
+    }
+    sys::wait::pause();
 }

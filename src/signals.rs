@@ -1,77 +1,123 @@
-//! Signals: what is caught, and the one handler.
+//! Signals: what is caught, what is ignored, and the one handler.
 //!
-//! The handler runs with every signal held back. A child has it too, but its
-//! statics are gone: it does nothing there, but to end a client whose lifetime
-//! is over.
+//! The handler runs with all signals blocked, and only where the main program lets
+//! it: around a fork they are blocked as well, so that a child's end is never seen
+//! before its start.
 
-use crate::sys::{self, State};
-use crate::{LISTENER, clients, log};
-use core::sync::atomic::Ordering::Relaxed;
-use rot13d_pure::fmt::id;
+use crate::clients;
+use crate::log::{log, must};
+use crate::sys::signals::SignalInfo;
+use crate::sys::{self, LISTENER, memory};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use libc::{SIGALRM, SIGCHLD, SIGINT, SIGPIPE, SIGTERM, SIGTTOU, SIGXFSZ};
+use rot13d_pure::args::Config;
+use rustix::io::Result;
+use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
-/// The handler. `child` is the one that has ended, if `signal` says that one has, and
-/// it is not somebody's who sends it himself.
-#[inline(always)]
-pub fn handle(state: &State, signal: i32, child: i32) {
-    if signal == libc::SIGCHLD {
-        reap(state, child)
-    } else {
-        terminate(state)
+/// What a write or the terminal can raise: a client that is gone (pipe(7)), a log file
+/// at its size limit (setrlimit(2)), a terminal with `tostop` (termios(3)).
+const IGNORED: [i32; 3] = [SIGPIPE, SIGXFSZ, SIGTTOU];
+const CAUGHT: [i32; 4] = [SIGCHLD, SIGTERM, SIGINT, SIGALRM];
+
+/// What of the command line the handler must know.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+static GRACE: AtomicU32 = AtomicU32::new(0);
+
+/// The server was asked to end: the listener is closed, clients are served.
+static DRAINING: AtomicBool = AtomicBool::new(false);
+
+/// It was asked once more: the clients are ended, too.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the server was asked to end.
+pub fn draining() -> bool {
+    DRAINING.load(Relaxed)
+}
+
+/// Whether no client shall be served any more.
+pub fn ending() -> bool {
+    ENDING.load(Relaxed)
+}
+
+/// Sets what happens when a signal comes. They must be blocked until the server can
+/// handle them.
+pub fn install(config: &Config) {
+    VERBOSE.store(config.verbose, Relaxed);
+    GRACE.store(config.grace, Relaxed);
+    for &signal in &IGNORED {
+        must("sigaction", sys::signals::ignore_signal(signal));
+    }
+    for &signal in &CAUGHT {
+        must("sigaction", sys::signals::handle_signal(signal, handle));
+    }
+    if sys::signals::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
+        log!("no timers: -T and -k have no effect");
     }
 }
 
-/// The handler in the process of a client, where the parent's state is not.
-#[inline(always)]
-pub fn handle_in_child(signal: i32) {
-    if signal == libc::SIGALRM {
-        sys::exit(0)
+/// The handler of every signal that is caught. In a child there is nothing to do but
+/// to end when its lifetime is over; the parent's statics are not even there.
+extern "C" fn handle(signal: i32, info: &SignalInfo) {
+    if !memory::is_parent() {
+        if signal == SIGALRM {
+            sys::exit(0);
+        }
+        return;
+    }
+    match signal {
+        SIGCHLD => reap(info.process()),
+        // Somebody else's alarm: ours is for the time of grace.
+        SIGALRM if !DRAINING.load(Relaxed) => {}
+        _ => terminate(),
     }
 }
 
-/// Takes every child that has ended, and frees its slot. One that has none was
-/// another's and left to us (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+/// Reaps every child that has ended.
 ///
-/// First the one that the signal is of, then any until there is none: to ask for any
-/// the kernel looks at every child, which it does once so, not twice.
-#[inline(always)]
-fn reap(mut state: &State, mut child: i32) {
-    loop {
-        // No address is kept over the calls.
-        state = sys::hide(state);
-        let pid = sys::wait(state, child);
-        let any = child == -1;
-        child = -1;
-        if any && pid <= 0 {
-            break;
-        }
-        let Some(slot) = clients::find(state, pid) else {
-            continue;
-        };
-        let pid = slot.pid.swap(sys::FREE, Relaxed);
-        state.count.fetch_sub(1, Relaxed);
-        if state.config.verbose() {
-            // wait(2): the signal in the low seven bits, else the exit code above.
-            let status = state.status.get();
-            let signal = status & 0x7f;
-            state.status.set(status >> 8 | signal);
-            let id = if signal == 0 { id::EXIT } else { id::SIGNAL };
-            log::say(id.into(), pid as u32);
-        }
+/// First the one that the signal names: to look for any, the kernel walks through all
+/// children, and does that once so, not twice. But signals are merged when several
+/// children end together (signal(7)), so then any, until there is none.
+fn reap(named: i32) {
+    if let child @ Some(_) = Pid::from_raw(named) {
+        reaped(process::waitpid(child, WaitOptions::NOHANG));
     }
+    while reaped(process::wait(WaitOptions::NOHANG)) {}
 }
 
-/// Closes the listener, which ends the accept loop whatever it is doing, and
-/// starts the time of grace. With no listener left, this is the second signal,
-/// or the time is over: ends the clients, and again each second, for one that
-/// was being started; one for whom there is no process is given up.
-#[inline(always)]
-fn terminate(state: &State) {
-    let mut grace = state.config.grace();
-    let result = sys::close(LISTENER);
-    if sys::veil(result) == -libc::EBADF {
-        state.client.store(result, Relaxed);
-        clients::kill(state);
-        grace = 1;
+/// Takes note of what wait(2) has said; false if no child has ended.
+fn reaped(result: Result<Option<(Pid, WaitStatus)>>) -> bool {
+    let Ok(Some((child, status))) = result else {
+        return false;
+    };
+    let child = child.as_raw_pid();
+    // Where the server is PID 1 it is also the parent of processes that are no clients.
+    if clients::release(child) && VERBOSE.load(Relaxed) {
+        log_end(child, status);
     }
-    sys::alarm(grace);
+    true
+}
+
+fn log_end(child: i32, status: WaitStatus) {
+    let (how, number) = match status.terminating_signal() {
+        Some(signal) => (" signal ", signal),
+        None => (" exit ", status.exit_status().unwrap_or_default()),
+    };
+    log!("end ", child, how, number, " ", clients::count());
+}
+
+/// The first time: closes the listener, which ends the accept loop whatever it is
+/// doing, and gives the clients their time of grace. The second time, or when that is
+/// over: ends the clients.
+fn terminate() {
+    if DRAINING.load(Relaxed) {
+        ENDING.store(true, Relaxed);
+        return clients::kill_all();
+    }
+    DRAINING.store(true, Relaxed);
+    sys::close(LISTENER);
+    let count = clients::count();
+    if count.connected > 0 {
+        log!("draining ", count);
+    }
+    let _ = sys::signals::set_alarm(GRACE.load(Relaxed));
 }

@@ -12,7 +12,11 @@
 LC_ALL=C
 export LC_ALL
 
-host=${1:?usage: sh board.sh HOST [PORT]}
+if [ -z "${1-}" ]; then
+    echo 'Which server? make test-board HOST=… [PORT=…], or sh tests/board.sh HOST [PORT].' >&2
+    exit 2
+fi
+host=$1
 port=${2:-43211}
 patience=${PATIENCE:-30}
 full=4097 # bytes without a newline that the server keeps back, and one

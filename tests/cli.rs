@@ -1,6 +1,6 @@
-//! The command line and the start (contract, sections 3 and 4): every
-//! argument is checked in full, nothing is served by accident, and a refusal
-//! says what, where and why.
+//! The command line and the start (rot13d(8), OPTIONS, EXIT STATUS and
+//! DIAGNOSTICS): every argument is checked in full, nothing is served by
+//! accident, and a refusal says what would be right, or what, where and why.
 //!
 //! Guards against port 99999 silently becoming 34463 (tcpserver, tcpsvd,
 //! socat), `-c abc` never serving (tcpserver), a failed bind that leaves the
@@ -10,11 +10,20 @@ use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStringExt;
 
-use crate::support::{Dialogue, Random, Ready, Server, eventually};
+use crate::support::{Dialogue, Random, Ready, Server, binary, eventually};
 
 const HERE: [&str; 2] = ["127.0.0.1", "0"];
-/// The options that take a number.
-const NUMBERS: [&str; 8] = ["-b", "-c", "-C", "-g", "-k", "-t", "-T", "-u"];
+/// The options that take a number, each with the least and the most.
+const NUMBERS: [(&str, u32, u32); 8] = [
+    ("-b", 0, i32::MAX as u32),
+    ("-c", 1, 30_000),
+    ("-C", 1, 30_000),
+    ("-g", 0, u32::MAX - 1),
+    ("-k", 0, i32::MAX as u32),
+    ("-t", 0, i32::MAX as u32),
+    ("-T", 0, i32::MAX as u32),
+    ("-u", 0, u32::MAX - 1),
+];
 /// No decimal number, or none that fits anywhere.
 const BAD_NUMBERS: [&str; 17] = [
     "",
@@ -36,52 +45,88 @@ const BAD_NUMBERS: [&str; 17] = [
     "99999999999999999999999999999999",
 ];
 
-fn usage() -> String {
-    Server::new().exactly(["-h"]).run().stdout
-}
+const USAGE: &str = "\
+usage: rot13d [-1hivV] [-b backlog] [-c limit] [-C per-source] [-g gid] [-k grace]
+             [-t idle] [-T lifetime] [-u uid] [host [port]]
+";
 
-/// Exit 100; one line that holds `which`, then the usage; nothing else.
+/// Exit 100; `rot13d: ` and `message` as a line, then the usage; nothing else.
 #[track_caller]
 fn assert_wrong_usage<S: AsRef<OsStr> + std::fmt::Debug>(
     args: impl IntoIterator<Item = S>,
-    which: &str,
-    usage: &str,
+    message: &str,
 ) {
     let args: Vec<S> = args.into_iter().collect();
     let run = Server::new().exactly(&args).run();
     let told = format!("{args:.60?}: {run:?}");
     assert_eq!(run.status.code(), Some(100), "{told}");
     assert_eq!(run.stdout, "", "{told}");
-    let line = run.stderr.strip_suffix(usage);
-    let line = line.unwrap_or_else(|| panic!("no usage at the end: {told}"));
-    assert!(line.starts_with("rot13d: "), "{told}");
-    assert!(line.ends_with('\n'), "no line of its own: {told}");
-    assert!(line.contains(which), "{told}");
-    if !which.contains('\n') {
-        assert_eq!(line.lines().count(), 1, "{told}");
-    }
+    let expected = format!("rot13d: {message}\n{USAGE}");
+    assert_eq!(run.stderr, expected, "{args:.60?}");
+}
+
+/// What is said of a number out of range, or of what is none.
+fn takes(option: &str, least: u32, most: u32) -> String {
+    format!("{option} takes a number from {least} to {most}")
+}
+
+fn not_a_port(text: &str) -> String {
+    format!("{}, not {}", takes("port", 0, 65535), printable(text))
+}
+
+fn no_address(text: &str) -> String {
+    format!("no IPv4 or IPv6 address: {}", printable(text))
+}
+
+/// As a message quotes an argument: one line, and nothing that a terminal obeys.
+fn printable(text: &str) -> String {
+    let shown = |byte: u8| {
+        if matches!(byte, b' '..=b'~') {
+            byte as char
+        } else {
+            '?'
+        }
+    };
+    text.bytes().map(shown).collect()
 }
 
 #[test]
 fn help_and_version_are_printed_and_nothing_is_served() {
-    let usage = usage();
-    assert!(usage.starts_with("usage: rot13d [-1hivV] "), "{usage:?}");
-    assert!(usage.ends_with("[host [port]]\n"), "{usage:?}");
-    for letter in "bcCgktTu".chars() {
-        assert!(
-            usage.contains(&format!("[-{letter} ")),
-            "-{letter}: {usage}"
-        );
-    }
-    let version = format!("rot13d {}\n", env!("CARGO_PKG_VERSION"));
-    for (option, text) in [("-h", &usage), ("-V", &version)] {
+    let version = format!(
+        "rot13d {} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        target_of_the_binary()
+    );
+    for (option, text) in [("-h", USAGE), ("-V", &version)] {
         for args in [vec![option], vec!["-1v", option, HERE[0], HERE[1]]] {
             let run = Server::new().exactly(&args).run();
             assert_eq!(run.status.code(), Some(0), "{args:?}: {run:?}");
-            assert_eq!(&run.stdout, text, "{args:?}");
+            assert_eq!(run.stdout, text, "{args:?}");
             assert_eq!(run.stderr, "", "{args:?}");
         }
     }
+}
+
+/// The target that `-V` names, as far as the file itself tells: elf(5),
+/// `e_machine`. (`ROT13D` may name that of another board.)
+#[track_caller]
+fn target_of_the_binary() -> String {
+    let shown = Server::new().exactly(["-V"]).run().stdout;
+    let target = shown.trim_end().rsplit(' ').next().unwrap_or_default();
+    let file = std::fs::read(binary()).expect("the binary");
+    let architectures: &[&str] = match u16::from_le_bytes([file[18], file[19]]) {
+        3 => &["i586", "i686"],
+        40 => &["arm", "armv7", "thumbv7neon"],
+        62 => &["x86_64"],
+        183 => &["aarch64"],
+        243 => &["riscv64gc", "riscv64"],
+        machine => panic!("which machine is {machine}?"),
+    };
+    let (architecture, system) = target.split_once('-').unwrap_or_default();
+    assert!(architectures.contains(&architecture), "{shown:?}");
+    // Whatever C library the target is named for: none is used.
+    assert_eq!(system, "linux", "{shown:?}");
+    target.to_owned()
 }
 
 #[test]
@@ -126,94 +171,87 @@ fn options_are_spelled_as_getopt_has_them() {
 
 #[test]
 fn options_end_at_the_first_operand() {
-    let usage = usage();
-    assert_wrong_usage(["--", "-1"], "-1", &usage);
-    assert_wrong_usage(["-"], "-", &usage);
-    assert_wrong_usage(["127.0.0.1", "-1"], "-1", &usage);
-    assert_wrong_usage(["127.0.0.1", "0", "-1"], "-1", &usage);
-    assert_wrong_usage(["--", "--", "0"], "--", &usage);
+    assert_wrong_usage(["--", "-1"], &no_address("-1"));
+    assert_wrong_usage(["-"], &no_address("-"));
+    assert_wrong_usage(["127.0.0.1", "-1"], &not_a_port("-1"));
+    assert_wrong_usage(["127.0.0.1", "0", "-1"], "one argument too many: -1");
+    assert_wrong_usage(["--", "--", "0"], &no_address("--"));
 }
 
+/// (`-u` and `-g`: see users.rs.)
 #[test]
 fn smallest_and_largest_numbers_are_taken() {
-    let cases = [
-        ("-b", "1"),
-        ("-b", "65535"),
-        ("-c", "1"),
-        ("-c", "30000"),
-        ("-C", "1"),
-        ("-k", "0"),
-        ("-k", "86400"),
-        ("-t", "0"),
-        ("-t", "86400"),
-        ("-T", "0"),
-        ("-T", "86400"),
-    ];
-    for case in cases {
-        let server = Server::new().args([case.0, case.1]).start();
-        server.connect().exchange(b"hello\n");
+    let limits = NUMBERS
+        .iter()
+        .filter(|(option, ..)| !matches!(*option, "-u" | "-g"));
+    for (option, least, most) in limits {
+        for number in [least, most] {
+            let server = Server::new().args([*option, &number.to_string()]).start();
+            server.connect().exchange(b"hello\n");
+        }
     }
 }
 
 #[test]
 fn unknown_option_is_wrong_usage() {
-    let usage = usage();
     for known in ["1", "i", "v"] {
-        assert_wrong_usage([format!("-{known}x")], "x", &usage);
+        assert_wrong_usage([format!("-{known}x")], "unknown option -x");
     }
     for letter in (b'!'..=b'~').map(char::from) {
         if !"1hivVbcCgktTu-".contains(letter) {
-            let option = format!("-{letter}");
-            assert_wrong_usage([&option, "127.0.0.1", "0"], &letter.to_string(), &usage);
+            let message = format!("unknown option -{letter}");
+            assert_wrong_usage([&format!("-{letter}"), "127.0.0.1", "0"], &message);
         }
     }
-    for option in ["--help", "--version", "---"] {
-        assert_wrong_usage([option], "-", &usage);
+    for option in ["--help", "--version", "---", "-1-"] {
+        assert_wrong_usage([option], "unknown option --");
     }
+    assert_wrong_usage([OsString::from_vec(vec![b'-', 0xfc])], "unknown option -?");
 }
 
 #[test]
 fn missing_number_is_wrong_usage() {
-    let usage = usage();
-    for option in NUMBERS {
-        let letter = &option[1..];
-        assert_wrong_usage([option], letter, &usage);
-        assert_wrong_usage([format!("-1v{letter}")], letter, &usage);
+    for (option, least, most) in NUMBERS {
+        let message = takes(option, least, most);
+        assert_wrong_usage([option], &message);
+        assert_wrong_usage([format!("-1v{}", &option[1..])], &message);
     }
 }
 
 #[test]
 fn bad_number_is_wrong_usage_for_every_option() {
-    let usage = usage();
-    for option in NUMBERS {
-        for number in BAD_NUMBERS {
-            assert_wrong_usage([option, number, "127.0.0.1", "0"], number, &usage);
+    for (option, least, most) in NUMBERS {
+        // Just outside, in the two widths that a reader of numbers may have.
+        let outside = [
+            (u64::from(most) + 1).to_string(),
+            u32::MAX.to_string(),
+            (u64::from(u32::MAX) + 2 + u64::from(least)).to_string(),
+        ];
+        let below = (least > 0).then(|| (least - 1).to_string());
+        let numbers = outside.iter().chain(&below).map(String::as_str);
+        for number in BAD_NUMBERS.into_iter().chain(numbers) {
+            let message = takes(option, least, most);
+            let message = format!("{message}, not {}", printable(number));
+            assert_wrong_usage([option, number, "127.0.0.1", "0"], &message);
             if !number.is_empty() {
                 let joined = format!("{option}{number}");
-                assert_wrong_usage([&joined, "127.0.0.1", "0"], number, &usage);
+                assert_wrong_usage([&joined, "127.0.0.1", "0"], &message);
             }
         }
-        assert_wrong_usage([option, "--", "127.0.0.1", "0"], "--", &usage);
-    }
-    for number in ["0", "30001", "65536"] {
-        assert_wrong_usage(["-c", number, "127.0.0.1", "0"], number, &usage);
+        let message = format!("{}, not --", takes(option, least, most));
+        assert_wrong_usage([option, "--", "127.0.0.1", "0"], &message);
     }
 }
 
 #[test]
 fn bad_port_is_wrong_usage() {
-    let usage = usage();
-    for port in BAD_NUMBERS {
-        assert_wrong_usage(["127.0.0.1", port], port, &usage);
-    }
-    for port in ["65536", "99999", "http"] {
-        assert_wrong_usage(["127.0.0.1", port], port, &usage);
+    for port in BAD_NUMBERS.into_iter().chain(["65536", "99999", "http"]) {
+        assert_wrong_usage(["127.0.0.1", port], &not_a_port(port));
     }
 }
 
 #[test]
 fn bad_address_is_wrong_usage() {
-    let usage = usage();
     let addresses = [
         "",
         " ",
@@ -270,33 +308,66 @@ fn bad_address_is_wrong_usage() {
         "::1%lo",
     ];
     for address in addresses {
-        assert_wrong_usage([address, "0"], address, &usage);
-        assert_wrong_usage([address], address, &usage);
+        assert_wrong_usage([address, "0"], &no_address(address));
+        assert_wrong_usage([address], &no_address(address));
     }
 }
 
 #[test]
 fn one_argument_too_many_is_wrong_usage() {
-    let usage = usage();
-    assert_wrong_usage(["127.0.0.1", "0", "surplus"], "surplus", &usage);
-    assert_wrong_usage(["-1", "--", "127.0.0.1", "0", ""], "", &usage);
+    for surplus in ["surplus", "", "two words"] {
+        let message = format!("one argument too many: {surplus}");
+        assert_wrong_usage(["127.0.0.1", "0", surplus], &message);
+        assert_wrong_usage(["-1", "--", "127.0.0.1", "0", surplus, "more"], &message);
+    }
 }
 
 #[test]
 fn arguments_of_any_bytes_and_length_are_refused_in_order() {
-    let usage = usage();
-    let long = "x".repeat(100_000);
-    for length in [100, 1000, 4096, 100_000] {
-        assert_wrong_usage([&long[..length], "0"], "xxxx", &usage);
-        assert_wrong_usage(["-c", &long[..length]], "xxxx", &usage);
+    let bytes: Vec<u8> = (1..=0xff).collect();
+    let shown: String = bytes
+        .iter()
+        .map(|&byte| {
+            if matches!(byte, b' '..=b'~') {
+                byte as char
+            } else {
+                '?'
+            }
+        })
+        .collect();
+    for (bytes, shown) in bytes.chunks(64).zip(shown.as_bytes().chunks(64)) {
+        let shown = std::str::from_utf8(shown).expect("ASCII");
+        let argument = OsString::from_vec([b"x", bytes].concat());
+        assert_wrong_usage([argument], &format!("no IPv4 or IPv6 address: x{shown}"));
     }
-    let bytes = OsString::from_vec((0x80..=0xff).collect());
-    assert_wrong_usage([&bytes], "", &usage);
+    // What is too long for a message is cut.
+    let long = "x".repeat(100_000);
+    for length in [100, 250, 256, 257, 1000, 4096, 100_000] {
+        let word = &long[..length];
+        for (args, message) in [
+            (["--", word], "no IPv4 or IPv6 address: "),
+            (["-c", word], "-c takes a number from 1 to 30000, not "),
+            (
+                ["127.0.0.1", word],
+                "port takes a number from 0 to 65535, not ",
+            ),
+        ] {
+            let run = Server::new().exactly(args).run();
+            let told = format!("{message}, {length}: {run:?}");
+            assert_eq!(run.status.code(), Some(100), "{told}");
+            let line = run.stderr.strip_suffix(USAGE).expect(&told);
+            let line = line.strip_suffix('\n').expect(&told);
+            let quoted = line
+                .strip_prefix(&format!("rot13d: {message}"))
+                .expect(&told);
+            assert!(quoted.bytes().all(|byte| byte == b'x'), "{told}");
+            assert!((100..=length).contains(&quoted.len()), "{told}");
+        }
+    }
 }
 
 #[test]
 fn wrong_usage_touches_no_socket() {
-    let usage = usage();
     for args in [
         &["-x"][..],
         &["-c"],
@@ -306,11 +377,14 @@ fn wrong_usage_touches_no_socket() {
         &["127.0.0.1", "0", "surplus"],
     ] {
         let server = Server::new()
-            .strace(["-e", "trace=%network"])
+            .strace([
+                "-e",
+                "trace=socket,socketpair,bind,listen,setsockopt,connect",
+            ])
             .exactly(args)
             .ready(Ready::Unknown)
             .start();
-        assert!(server.stderr().to_end().ends_with(&usage), "{args:?}");
+        assert!(server.stderr().to_end().ends_with(USAGE), "{args:?}");
         assert_eq!(server.trace(), [""; 0], "{args:?}");
     }
 }
@@ -440,14 +514,40 @@ fn low_port_is_refused_to_an_ordinary_user() {
 
 #[test]
 fn refusal_names_the_call() {
-    for (call, error, reason) in [
-        ("socket", "EMFILE", "too many open files"),
-        ("bind", "EACCES", "permission denied"),
-        ("listen", "EADDRINUSE", "address in use"),
+    for call in ["socket", "setsockopt", "bind", "listen"] {
+        let refused = Server::new()
+            .strace(["-e", &format!("inject={call}:error=EACCES")])
+            .exactly(["-1", "127.0.0.1", "4321"]);
+        assert_refused(
+            refused,
+            &format!("{call} 127.0.0.1:4321: permission denied"),
+        );
+    }
+}
+
+#[test]
+fn reasons_are_told_in_these_words() {
+    for (error, words) in [
+        ("EPERM", "not permitted"),
+        ("EAGAIN", "temporarily unavailable"),
+        ("ENOMEM", "out of memory"),
+        ("EACCES", "permission denied"),
+        ("EINVAL", "invalid argument"),
+        ("ENFILE", "file table full"),
+        ("EMFILE", "too many open files"),
+        ("ENOTSOCK", "not a socket"),
+        ("EAFNOSUPPORT", "address family not supported"),
+        ("EADDRINUSE", "address in use"),
+        ("EADDRNOTAVAIL", "address not available"),
+        ("ENOBUFS", "no buffer space"),
+        // Any other by its number.
+        ("EIO", "error 5"),
+        ("ENOTTY", "error 25"),
+        ("EHWPOISON", "error 133"),
     ] {
         let refused = Server::new()
-            .strace(["-e", &format!("inject={call}:error={error}")])
+            .strace(["-e", &format!("inject=bind:error={error}")])
             .exactly(["-1", "127.0.0.1", "4321"]);
-        assert_refused(refused, &format!("{call} 127.0.0.1:4321: {reason}"));
+        assert_refused(refused, &format!("bind 127.0.0.1:4321: {words}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Termination (contract, section 5): the listener closes at once, clients are
+//! Termination (rot13d(8), SIGNALS): the listener closes at once, clients are
 //! served to their end or to `-k`, then the server exits 0; a second signal
 //! ends the clients now. At whatever moment it comes, and also when it goes to
 //! the whole process group.
@@ -18,8 +18,10 @@ use std::{io, ptr, thread};
 use crate::support::crowd::{
     LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting, while_stopped,
 };
-use crate::support::resources::{server_with_few_processes, unused_user};
-use crate::support::{DEADLINE, Dialogue, Ready, Server, eventually, proc, rot13, signal_process};
+use crate::support::resources::{server_with_few_processes, set_soft_limit, unused_user};
+use crate::support::{
+    DEADLINE, Dialogue, Ready, Server, assert_in_time, eventually, proc, rot13, signal_process,
+};
 
 /// Exit 0, and no process is left.
 #[track_caller]
@@ -93,12 +95,51 @@ fn client_of_a_killed_server_holds_no_listener() {
     all_served_to_their_end(clients);
 }
 
+/// Whatever whoever runs the tests does with these signals.
 #[test]
 fn hangup_has_its_default_action() {
     for signal in [libc::SIGHUP, libc::SIGQUIT] {
-        let mut server = Server::new().limit(libc::RLIMIT_CORE, 0).start();
+        let mut server = Server::new()
+            .limit(libc::RLIMIT_CORE, 0)
+            .default_signal(signal)
+            .start();
+        let mut client = served(&server);
         server.signal(signal);
         assert_eq!(server.wait_exit().signal(), Some(signal));
+        client.exchange(LINE);
+    }
+}
+
+/// As nohup(1) has it.
+#[test]
+fn hangup_that_the_starter_ignores_stays_ignored() {
+    for signal in [libc::SIGHUP, libc::SIGQUIT] {
+        let mut server = Server::new().ignored_signal(signal).start();
+        let client = served(&server);
+        for pid in [server.pid(), server.only_child()] {
+            signal_process(pid, signal);
+        }
+        all_served_to_their_end(vec![client, served(&server)]);
+        server.signal(libc::SIGTERM);
+        assert_ends_in_order(&mut server);
+    }
+}
+
+/// Its own alarm is for the time of grace; another's means nothing.
+#[test]
+fn alarm_has_no_effect_on_a_server_that_does_not_drain() {
+    for options in [&[][..], &["-k", "1"], &["-T", "600"]] {
+        let mut server = Server::new().args(options).start();
+        let mut client = served(&server);
+        for _ in 0..3 {
+            server.signal(libc::SIGALRM);
+            client.exchange(LINE);
+            all_served_to_their_end(vec![served(&server)]);
+        }
+        server.wait_accepting();
+        server.signal(libc::SIGTERM);
+        all_served_to_their_end(vec![client]);
+        assert_ends_in_order(&mut server);
     }
 }
 
@@ -118,7 +159,11 @@ fn signal_at_the_limit() {
 
 #[test]
 fn signal_while_descriptors_are_short() {
-    let mut server = Server::new().limit(libc::RLIMIT_NOFILE, 4).start();
+    let mut server = Server::start();
+    server.wait_accepting();
+    set_soft_limit(&server, libc::RLIMIT_NOFILE, 4);
+    // It has a descriptor for this one already, and none for the next.
+    all_served_to_their_end(vec![served(&server)]);
     server.wait_log("accept: too many open files");
     server.signal(libc::SIGTERM);
     assert_ends_in_order(&mut server);
@@ -144,22 +189,42 @@ fn signal_while_processes_are_short() {
     assert_ends_in_order(&mut server);
 }
 
+/// The one for whom there is no process is given up: there would be room for it as
+/// soon as the others are gone.
 #[test]
 fn second_signal_while_processes_are_short() {
-    let (mut server, _first, _late) = server_short_of_processes(&[]);
-    server.signal(libc::SIGTERM);
-    wait_refusing(&server);
-    server.signal(libc::SIGTERM);
-    assert_ends_in_order(&mut server);
+    assert_in_time("the second signal", Duration::ZERO, || {
+        let (mut server, _first, mut late) = server_short_of_processes(&[]);
+        server.signal(libc::SIGTERM);
+        wait_refusing(&server);
+        let begin = Instant::now();
+        server.signal(libc::SIGTERM);
+        server.wait_exit();
+        let elapsed = begin.elapsed();
+        assert_ends_in_order(&mut server);
+        assert_gone_unserved(&mut late);
+        elapsed
+    });
+}
+
+/// The end, or a reset because of what it had said; no echo.
+#[track_caller]
+fn assert_gone_unserved(client: &mut TcpStream) {
+    match client.read(&mut [0; 64]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        other => panic!("not the end: {other:?}"),
+    }
 }
 
 #[test]
 fn grace_ends_while_processes_are_short() {
-    let (mut server, _first, _late) = server_short_of_processes(&["-k", "1"]);
+    let (mut server, _first, mut late) = server_short_of_processes(&["-k", "1"]);
     let begin = Instant::now();
     server.signal(libc::SIGTERM);
     assert_ends_in_order(&mut server);
     assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert_gone_unserved(&mut late);
 }
 
 #[test]
@@ -197,9 +262,11 @@ fn grace_is_given_and_then_over() {
     }
     assert_ends_in_order(&mut server);
     let log = server.stderr().to_end();
-    let ends = ["exit 0 2/256", "signal 9 1/256", "signal 9 0/256"];
-    for (line, end) in log.lines().filter(|line| line.contains("end ")).zip(ends) {
-        assert!(line.ends_with(end), "{log}");
+    let ends: Vec<&str> = log.lines().filter(|line| line.contains(": end ")).collect();
+    let how = ["exit 0 2/256", "signal 9 1/256", "signal 9 0/256"];
+    assert_eq!(ends.len(), how.len(), "{log}");
+    for (line, how) in ends.iter().zip(how) {
+        assert!(line.ends_with(how), "{log}");
     }
     assert!(log.ends_with("0/256\n"), "{log}");
 }

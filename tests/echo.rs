@@ -1,4 +1,4 @@
-//! Serving one client (contract, section 1): every byte comes back once, in
+//! Serving one client (rot13d(8), DESCRIPTION): every byte comes back once, in
 //! order, rotated; never before its line is complete, never lost. And the
 //! same for many clients at once, with nothing of them left afterwards.
 //!
@@ -6,12 +6,13 @@
 //! of a line and a last line without a newline.
 
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Barrier;
 use std::thread;
 
 use crate::support::client::{self, assert_same};
-use crate::support::{Dialogue, Random, Server, eventually, proc, rot13};
+use crate::support::{Dialogue, Random, Ready, Server, eventually, proc, rot13};
 
 /// The size of the server's buffer: so many bytes without a newline go out.
 const FULL: usize = 4097;
@@ -232,6 +233,37 @@ fn reader_that_stalls_is_waited_for() {
     assert_same(&heard, &rot13(&bytes));
 }
 
+/// What a client has not taken comes as soon as it does, without another word from it.
+#[test]
+fn reader_that_stalled_need_say_nothing_more() {
+    let server = Server::start();
+    for _ in 0..3 {
+        let mut client = server.connect_with_window(4096);
+        let child = server.only_child();
+        let lines = b"stalled\n".repeat(8192);
+        client.set_nonblocking(true).unwrap();
+        let mut said = 0;
+        eventually("the child waits for its reader", || {
+            use std::io::Write;
+            while let Ok(count) = client.write(&lines[said % 8..]) {
+                said += count;
+            }
+            proc::blocked_in_write(child)
+        });
+        client.set_nonblocking(false).unwrap();
+        client.open_window();
+        let whole = said - said % 8;
+        let heard = client.hear(whole);
+        let expected = rot13(&b"stalled\n".repeat(whole / 8));
+        assert_same(&heard, &expected);
+        server.wait_taken(&client, child);
+        client.assert_silent();
+        client.half_close();
+        assert_same(&client.hear_rest(), &rot13(&lines[..said % 8]));
+        server.wait_childless();
+    }
+}
+
 #[test]
 fn reset_ends_that_client_only() {
     let server = Server::new().args(["-v"]).start();
@@ -387,4 +419,148 @@ fn explicit_host_serves_that_address_only() {
 fn connect_to(host: &str, server: &Server) -> std::io::Result<TcpStream> {
     let address = SocketAddr::new(host.parse().unwrap(), server.port());
     client::connect(address, None, None)
+}
+
+/// What a client says, piece by piece: whether as usual, or with tcp(7)'s
+/// urgent mark on the last byte.
+type Pieces<'a> = &'a [(&'a [u8], bool)];
+
+/// Says `bytes`, the last of which is urgent: send(2), `MSG_OOB`.
+#[track_caller]
+fn say_urgently(client: &TcpStream, bytes: &[u8]) {
+    let flags = libc::MSG_OOB;
+    // SAFETY: `bytes` is as long as is said.
+    let sent = unsafe {
+        libc::send(
+            client.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
+    assert_eq!(sent, bytes.len() as isize, "a short send");
+}
+
+/// Every piece comes back in its place, whatever mark it had.
+#[track_caller]
+fn assert_stays_in_place(client: &mut TcpStream, pieces: Pieces) {
+    client.set_nodelay(true).unwrap();
+    let mut all = Vec::new();
+    for &(bytes, is_urgent) in pieces {
+        if is_urgent {
+            say_urgently(client, bytes);
+        } else {
+            client.say(bytes);
+        }
+        all.extend(bytes);
+    }
+    client.half_close();
+    assert_same(&client.hear_rest(), &rot13(&all));
+}
+
+/// Urgent bytes first, last, alone, one after the other, in the middle of as
+/// many as the buffer holds.
+fn urgent_cases(body: &dyn Fn(Pieces)) {
+    let full = [b'f'; FULL];
+    let (half, rest) = full.split_at(FULL / 2);
+    let cases: [Pieces; 12] = [
+        &[(b"a", true), (b"bc\n", false)],
+        &[(b"ab", false), (b"c", true)],
+        &[(b"ab", false), (b"\n", true)],
+        &[(b"ab\n", false), (b"c", true)],
+        &[(b"a", true)],
+        &[(b"\n", true)],
+        &[(b"a", true), (b"b", true), (b"c", true), (b"\n", true)],
+        &[(b"a", true), (b"b", false), (b"c", true), (b"d\n", false)],
+        &[(half, true), (rest, false)],
+        &[(half, false), (b"!", true), (&rest[1..], false)],
+        &[(&full, true), (b"\n", false)],
+        &[(&full[1..], false), (b"!", true), (b"\n", true)],
+    ];
+    cases.into_iter().for_each(body);
+}
+
+#[test]
+fn urgent_bytes_stay_in_their_place() {
+    let server = Server::start();
+    urgent_cases(&|pieces| assert_stays_in_place(&mut server.connect(), pieces));
+}
+
+/// Each piece is there, and has been dealt with, before the next one comes.
+#[test]
+fn urgent_bytes_that_come_one_by_one_stay_in_their_place() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let child = server.only_child();
+    let text = b"urgent, and again\nurgent\n";
+    for (at, byte) in text.iter().enumerate() {
+        if at % 3 == 0 {
+            say_urgently(&client, &[*byte]);
+        } else {
+            client.say(&[*byte]);
+        }
+        server.wait_taken(&client, child);
+    }
+    client.hear_echo_of(text);
+    client.half_close();
+    client.assert_end();
+}
+
+#[test]
+fn urgent_bytes_among_many_stay_in_their_place() {
+    let mut random = Random::seeded();
+    let bytes = random_lines(&mut random, 1 << 20);
+    let server = Server::start();
+    let mut client = server.connect();
+    let mut writer = client.try_clone().unwrap();
+    let heard = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at((1 + random.below(9000)).min(rest.len()));
+                if random.below(2) == 0 && piece.len() < 100 {
+                    say_urgently(&writer, piece);
+                } else {
+                    let (last, first) = piece.split_last().expect("a byte");
+                    writer.say(first);
+                    say_urgently(&writer, &[*last]);
+                }
+                rest = after;
+            }
+            writer.half_close();
+        });
+        client.hear_rest()
+    });
+    assert_same(&heard, &rot13(&bytes));
+}
+
+/// On a listener that is inherited, and on a connection.
+#[test]
+fn urgent_bytes_stay_in_their_place_on_an_inherited_socket() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new().exactly(["-i"]).ready(Ready::Log);
+    let server = server
+        .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+        .start();
+    urgent_cases(&|pieces| assert_stays_in_place(&mut server.connect(), pieces));
+    drop(server);
+
+    urgent_cases(&|pieces| {
+        let mut client = TcpStream::connect(address).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let said = thread::spawn(move || {
+            let mut server = Server::new()
+                .exactly(["-i"])
+                .ready(Ready::Unknown)
+                .stdin(OwnedFd::from(socket))
+                .start();
+            assert_eq!(server.wait_exit().code(), Some(0));
+        });
+        client
+            .set_read_timeout(Some(crate::support::DEADLINE))
+            .unwrap();
+        assert_stays_in_place(&mut client, pieces);
+        said.join().expect("it has served and ended");
+    });
 }

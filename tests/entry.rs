@@ -1,4 +1,4 @@
-//! Ways in with `-i` (contract, section 3): standard input is the socket, a
+//! Ways in with `-i` (rot13d(8), OPTIONS): standard input is the socket, a
 //! listening one or a connected one, as inetd, systemd, tcpserver and socat
 //! hand it over; and the restart that loses no connection.
 
@@ -17,8 +17,8 @@ use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd,
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
 use crate::support::{
-    Builder, DEADLINE, Dialogue, Ready, Scratch, Server, eventually, found, proc, rot13,
-    signal_process,
+    Builder, DEADLINE, Dialogue, Ready, Scratch, Server, assert_in_time, eventually, found, proc,
+    rot13, signal_process,
 };
 
 fn serve_on(listener: &TcpListener, options: &[&str]) -> Server {
@@ -99,15 +99,37 @@ fn name(socket: &OwnedFd, call: Naming, name: &str) {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-fn local_socket(own: &str) -> OwnedFd {
+fn unnamed_socket() -> OwnedFd {
     // SAFETY: makes a descriptor, which is ours.
-    let socket = unsafe {
+    unsafe {
         let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
         assert!(socket >= 0);
         OwnedFd::from_raw_fd(socket)
-    };
+    }
+}
+
+fn local_socket(own: &str) -> OwnedFd {
+    let socket = unnamed_socket();
     name(&socket, libc::bind, own);
     socket
+}
+
+/// The same with the name of a file.
+#[track_caller]
+fn call_with_path(socket: &OwnedFd, call: Naming, path: &std::path::Path) {
+    let mut address = libc::sockaddr_un {
+        sun_family: libc::AF_UNIX as u16,
+        sun_path: [0; 108],
+    };
+    let name = path.as_os_str().as_encoded_bytes();
+    assert!(name.len() < 108, "{path:?} is too long for an address");
+    for (to, from) in address.sun_path.iter_mut().zip(name) {
+        *to = *from as libc::c_char;
+    }
+    let length = size_of_val(&address) as u32;
+    // SAFETY: the address is as long as is said.
+    let result = unsafe { call(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    assert_eq!(result, 0, "{path:?}: {}", std::io::Error::last_os_error());
 }
 
 /// A local name is longer than an address of the internet: what the table of
@@ -138,6 +160,74 @@ fn long_names_of_local_clients_hurt_no_other() {
         let ends: Vec<&String> = log.iter().filter(|line| line.contains(": end ")).collect();
         ends.len() == 3 && ends[2].ends_with(" exit 0 0/3")
     });
+}
+
+/// Clients of every kind that a UNIX-domain listener has: without a name, with
+/// the name of a file, with one of this machine alone.
+#[track_caller]
+fn local_clients(path: &std::path::Path, scratch: &Scratch) -> Vec<UnixStream> {
+    let named = unnamed_socket();
+    call_with_path(&named, libc::bind, &scratch.path("c"));
+    let clients = [unnamed_socket(), named, local_socket("client")];
+    let connected = clients.into_iter().map(|client| {
+        call_with_path(&client, libc::connect, path);
+        UnixStream::from(client)
+    });
+    connected.collect()
+}
+
+#[test]
+fn local_clients_are_called_so_and_counted_for_no_source() {
+    let scratch = Scratch::new();
+    let path = scratch.path("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let server = Server::new()
+        .exactly(["-i", "-v", "-C", "1", "-c", "9"])
+        .ready(Ready::Unknown)
+        .stdin(OwnedFd::from(listener))
+        .start();
+    let mut clients = local_clients(&path, &scratch);
+    for client in &mut clients {
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.write_all(LINE).unwrap();
+        let mut echo = vec![0; LINE.len()];
+        client.read_exact(&mut echo).expect("it is served");
+        assert_eq!(echo, rot13(LINE));
+    }
+    let children = server.children();
+    assert_eq!(children.len(), 3, "nobody is refused");
+    eventually("each start is told", || {
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains(": start "))
+            .count()
+            == 3
+    });
+    for pid in children {
+        let line = server.wait_log(&format!("start {pid} "));
+        let start = format!("rot13d: start {pid} local ");
+        assert!(line.starts_with(&start) && line.ends_with("/9"), "{line}");
+    }
+    // No address is made up of what is none.
+    let log = server.log();
+    let listening = log.iter().find(|line| line.contains("listening"));
+    let listening = listening.expect("it says that it listens");
+    assert_eq!(listening, "rot13d: listening on local");
+    assert!(!log.iter().any(|line| line.contains("refused")), "{log:#?}");
+    drop(clients);
+    server.wait_childless();
+    server.wait_log(" 0/9");
+}
+
+#[test]
+fn socket_pair_is_called_local() {
+    let (client, socket) = UnixStream::pair().unwrap();
+    let mut server = serve_only(socket, &["-v", "-C", "1"]).start();
+    drop(client);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let log = server.stderr().to_end();
+    assert!(log.contains(" local 1/"), "{log}");
 }
 
 #[test]
@@ -277,6 +367,28 @@ fn limits_on_time_hold_for_a_connected_socket() {
         assert!(begin.elapsed() >= Duration::from_secs(1));
         assert_eq!(server.wait_exit().code(), Some(0));
     }
+}
+
+#[test]
+fn limits_on_time_of_a_connected_socket_are_over_in_time() {
+    let limit = Duration::from_secs(3);
+    thread::scope(|scope| {
+        for option in ["-t", "-T", "-k"] {
+            scope.spawn(move || {
+                assert_in_time(option, limit, || {
+                    let (mut client, socket) = connection();
+                    let server = serve_only(socket, &[option, "3"]).start();
+                    client.exchange(LINE);
+                    let begin = Instant::now();
+                    if option == "-k" {
+                        server.signal(libc::SIGTERM);
+                    }
+                    client.assert_end();
+                    begin.elapsed()
+                });
+            });
+        }
+    });
 }
 
 #[test]

@@ -6,20 +6,34 @@ mod support;
 
 mod artefact;
 mod audit;
+mod builds;
 mod cage;
+mod calls;
 mod cli;
 mod deploy;
 mod drain;
 mod echo;
 mod entry;
 mod faults;
+mod gone;
+mod layers;
 mod limits;
 mod manual;
 mod netcats;
+mod orphans;
 mod pid1;
 mod pure;
+mod recurring;
 mod restart;
 mod soak;
+mod sockets;
+#[cfg(target_arch = "x86_64")]
+mod start;
+mod stderr;
 mod stdio;
+mod template;
 mod timeouts;
+#[cfg(target_arch = "x86_64")]
+mod token;
 mod users;
+mod waiting;

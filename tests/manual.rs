@@ -1,12 +1,13 @@
 //! The manual page says what the program does: its synopsis, options, ranges,
-//! defaults and messages are compared with the program's own (contract,
-//! sections 3 and 4), both ways, so that neither can drift.
+//! defaults and messages are compared with the program's own, both ways, so that
+//! neither can drift.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Dialogue, Ready, Server, signal_process, tool};
+use crate::support::client::option;
+use crate::support::{Dialogue, Ready, Server, binary, proc, signal_process, tool};
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rot13d.8")
@@ -112,7 +113,7 @@ fn default(head: &str) -> String {
 /// Whether the program takes these arguments, up to `-h` or a surplus operand.
 fn takes(args: &[&str]) -> bool {
     let run = Server::new().exactly(args).run();
-    run.status.code() == Some(0) || run.stderr.contains("surplus")
+    run.status.code() == Some(0) || run.stderr.contains(": surplus\n")
 }
 
 #[test]
@@ -172,22 +173,40 @@ fn ranges_are_the_program_s() {
 #[test]
 fn defaults_are_the_program_s() {
     let server = Server::new()
-        .strace(["-xx", "-e", "trace=listen,setsockopt"])
+        .strace(["-e", "trace=listen,setitimer"])
         .args(["-v"])
         .start();
-    server.connect().exchange(b"Hello\n");
+    let mut client = server.connect();
+    client.exchange(b"Hello\n");
     let limit = default("-c limit");
     assert!(server.wait_log("start ").ends_with(&format!(" 1/{limit}")));
-    let traced = |what: &str, text: &str| {
-        assert!(
-            server.trace().iter().any(|line| line.contains(text)),
-            "{what}: {text}"
-        );
-    };
-    traced("-b", &format!("listen(3, {})", default("-b backlog")));
-    let idle: u32 = default("-t idle").parse().expect("a number");
-    let bytes = idle.to_ne_bytes().map(|byte| format!("\\x{byte:02x}"));
-    traced("-t", &format!("TIMEO_OLD, \"{}", bytes.concat()));
+    let listen = format!("listen(3, {})", default("-b backlog"));
+    let trace = server.trace();
+    assert!(trace.iter().any(|line| line.contains(&listen)), "{listen}");
+    // So often a client's process looks whether the time is over.
+    let idle: i64 = default("-t idle").parse().expect("a number");
+    let child = server.only_child();
+    let socket = *proc::sockets(child).first().expect("the client's");
+    let socket = proc::duplicate(child, socket).expect("the child is there");
+    let time: libc::timeval = option(&socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO);
+    assert_eq!(time.tv_sec, idle / 8);
+    // No timer is set for the child, and none when the server drains.
+    for option in ["-k grace", "-T lifetime"] {
+        assert_eq!(default(option), "0", "{option}");
+    }
+    drop(socket);
+    signal_process(server.pid(), libc::SIGTERM);
+    server.wait_log("draining ");
+    client.half_close();
+    client.assert_end();
+    let timer = "it_value={tv_sec=";
+    let trace = server.trace();
+    let mut timers = trace.iter().filter(|line| line.contains(timer)).peekable();
+    assert!(timers.peek().is_some(), "no timer is stopped: {trace:#?}");
+    assert_eq!(
+        timers.find(|line| !line.contains("it_value={tv_sec=0, ")),
+        None
+    );
     let elsewhere = Server::new()
         .under(["unshare", "-n"])
         .exactly([""; 0])
@@ -196,50 +215,67 @@ fn defaults_are_the_program_s() {
     assert_eq!(elsewhere.port().to_string(), default("port"));
 }
 
-/// A message of the manual: its fixed parts, with a gap between any two.
+/// A message of the manual.
 #[derive(Debug)]
-struct Message(Vec<String>);
+struct Message(Vec<Part>);
+
+#[derive(Debug)]
+enum Part {
+    Text(String),
+    /// An underlined word, which stands for another.
+    Gap(String),
+}
 
 impl Message {
-    fn all() -> Vec<Message> {
+    /// The forms of each message: with and without what is in brackets.
+    fn all() -> Vec<Vec<Message>> {
         let lines = section("DIAGNOSTICS").into_iter();
         let heads = lines.filter(|line| line.starts_with("rot13d: "));
-        heads.map(|head| Message::parse(&head)).collect()
+        heads
+            .map(|head| match head.split_once(" [") {
+                Some((start, more)) => {
+                    let more = more.strip_suffix(']').expect("the rest in brackets");
+                    let all = format!("{start} {more}");
+                    vec![Message::parse(start), Message::parse(&all)]
+                }
+                None => vec![Message::parse(&head)],
+            })
+            .collect()
     }
 
     fn parse(head: &str) -> Message {
-        let mut parts = vec![String::new()];
-        let mut rest = head;
-        while let Some(letter) = rest.chars().next() {
-            if rest.starts_with("_\u{8}") {
-                // A gap, as long as the letters are underlined.
-                rest = &rest[3..];
-                if !rest.starts_with("_\u{8}") {
-                    parts.push(String::new());
+        let mut parts = Vec::new();
+        let letters: Vec<char> = head.chars().collect();
+        let mut at = 0;
+        while at < letters.len() {
+            let is_double = letters.get(at + 1) == Some(&'\u{8}');
+            let is_underlined = is_double && letters[at] == '_';
+            // A letter that is bold comes twice, one that is underlined after its line.
+            at += if is_double { 2 } else { 0 };
+            match (parts.last_mut(), is_underlined) {
+                (Some(Part::Gap(text)), true) | (Some(Part::Text(text)), false) => {
+                    text.push(letters[at]);
                 }
-            } else {
-                parts.last_mut().unwrap().push(letter);
-                rest = &rest[letter.len_utf8()..];
+                (_, true) => parts.push(Part::Gap(letters[at].into())),
+                (_, false) => parts.push(Part::Text(letters[at].into())),
             }
+            at += 1;
         }
         Message(parts)
     }
 
-    /// Only the last gap may stand for more than one word.
+    /// A gap stands for one word; for more, if it is a reason or an argument.
     fn describes(&self, line: &str) -> bool {
-        fn fits(parts: &[String], line: &str) -> bool {
-            let [part, more @ ..] = parts else {
-                return true;
-            };
-            let Some(rest) = line.strip_prefix(part.as_str()) else {
-                return false;
-            };
-            match more {
-                [] => rest.is_empty(),
-                [last] if last.is_empty() => !rest.is_empty(),
-                _ => {
-                    let word = rest.find(' ').unwrap_or(rest.len());
-                    (1..=word).any(|end| fits(more, &rest[end..]))
+        fn fits(parts: &[Part], line: &str) -> bool {
+            match parts {
+                [] => line.is_empty(),
+                [Part::Text(text), more @ ..] => line
+                    .strip_prefix(text.as_str())
+                    .is_some_and(|rest| fits(more, rest)),
+                [Part::Gap(name), more @ ..] => {
+                    let words = ["reason", "argument"].contains(&name.as_str());
+                    let end = if words { None } else { line.find(' ') };
+                    (1..=end.unwrap_or(line.len())).any(|end| fits(more, &line[end..]))
                 }
             }
         }
@@ -247,7 +283,7 @@ impl Message {
     }
 }
 
-/// What a server says that has all kinds of clients.
+/// What a server says that has all kinds of clients, and is asked to end.
 fn log_of_service() -> Vec<String> {
     let server = Server::new().args(["-v", "-C", "1"]).start();
     let mut first = server.connect();
@@ -258,6 +294,19 @@ fn log_of_service() -> Vec<String> {
     server.wait_log(" signal 9 ");
     server.connect().exchange(b"Hello\n");
     server.wait_log(" exit 0 ");
+    let mut client = server.connect();
+    client.exchange(b"Hello\n");
+    signal_process(server.pid(), libc::SIGTERM);
+    server.wait_log("draining ");
+    server.log()
+}
+
+/// What one says that has as many clients as it may.
+fn log_of_limit() -> Vec<String> {
+    let server = Server::new().args(["-c", "1"]).start();
+    let mut client = server.connect();
+    client.exchange(b"Hello\n");
+    server.wait_log("full ");
     server.log()
 }
 
@@ -269,6 +318,27 @@ fn log_of_failure(call: &str, error: &str) -> Vec<String> {
     let server = Server::new().strace(["-e", cage, "-e", &failure]).start();
     server.connect().exchange(b"Hello\n");
     server.wait_log("no seccomp");
+    server.log()
+}
+
+/// What one says in a kernel that has neither these calls nor seccomp.
+fn log_without(calls: &str) -> Vec<String> {
+    let missing = format!("inject={calls},prctl:error=ENOSYS");
+    let server = Server::new()
+        .strace(["-e", &missing])
+        .args(["-T", "100"])
+        .start();
+    server.wait_log("no seccomp");
+    server.log()
+}
+
+/// What one says whose listener is taken away.
+fn log_of_loss() -> Vec<String> {
+    let cage = "inject=prctl:error=EINVAL";
+    let server = Server::new()
+        .strace(["-e", cage, "-e", "inject=accept:error=EINVAL"])
+        .start();
+    server.wait_log("fatal: accept: ");
     server.log()
 }
 
@@ -284,35 +354,165 @@ fn log_of_start(args: &[&str]) -> Vec<String> {
     log.map(str::to_owned).collect()
 }
 
+/// What no test can make it say: its words are in the program all the same.
+fn log_of_panic() -> Vec<String> {
+    let panic = "rot13d: fatal: panic";
+    let file = fs::read(binary()).expect("the binary");
+    let mut windows = file.windows(panic.len() + 1);
+    assert!(windows.any(|bytes| bytes == format!("{panic}\n").as_bytes()));
+    vec![panic.to_owned()]
+}
+
 #[test]
 fn every_message_is_described_and_none_but_those() {
     let used = Server::start();
     let port = used.port().to_string();
-    let runs: [&[&str]; 8] = [
+    let runs: [&[&str]; 9] = [
         &["127.0.0.1", &port],
         &["-i"],
         &["-x"],
         &["-c", "none"],
+        &["-v1c"],
         &["nowhere"],
         &["0", "99999"],
         &["127.0.0.1", "0", "surplus"],
         &["-u", "1", "127.0.0.1", "0"],
     ];
     let mut log = log_of_service();
+    log.extend(log_of_limit());
     log.extend(log_of_failure("accept", "EMFILE"));
     log.extend(log_of_failure("clone", "EAGAIN"));
+    log.extend(log_without("madvise,setitimer"));
+    log.extend(log_of_loss());
+    log.extend(log_of_panic());
     log.extend(runs.iter().flat_map(|args| log_of_start(args)));
     let messages = Message::all();
+    let describe = |message: &Vec<Message>, line: &str| {
+        let mut forms = message.iter();
+        forms.any(|form| form.describes(line))
+    };
     for line in &log {
         assert!(
-            messages.iter().any(|message| message.describes(line)),
+            messages.iter().any(|message| describe(message, line)),
             "{line:?}: {messages:#?}"
         );
     }
     for message in &messages {
         assert!(
-            log.iter().any(|line| message.describes(line)),
+            log.iter().any(|line| describe(message, line)),
             "{message:?}: {log:#?}"
         );
     }
+}
+
+/// Both forms of a line that may recur, and the words of the program's usage errors.
+#[test]
+fn messages_of_the_manual_are_told_apart() {
+    let messages = Message::all();
+    let described = |line: &str| -> Vec<usize> {
+        let all = messages.iter().enumerate();
+        all.filter(|(_, forms)| forms.iter().any(|form| form.describes(line)))
+            .map(|(at, _)| at)
+            .collect()
+    };
+    for line in [
+        "rot13d: refused 192.0.2.7:42270 and 3021 more",
+        "rot13d: full 256/256 and 7 more",
+        "rot13d: end 29289 exit 0 0/256",
+        "rot13d: end 29290 signal 9 0/256",
+        "rot13d: fatal: panic",
+        "rot13d: unknown option -x",
+        "rot13d: -c takes a number from 1 to 30000",
+    ] {
+        assert_eq!(described(line).len(), 1, "{line}: {:?}", described(line));
+    }
+    for line in [
+        "rot13d: refused",
+        "rot13d: refused 192.0.2.7:42270 and more",
+        "rot13d: refused 192.0.2.7:42270 and 3021",
+        "rot13d: draining 3/256 and 7 more",
+        "rot13d: end 29289 exit 0",
+        "rot13d: port takes a number from 0 to 65536, not 7",
+        "rot13d: no idea",
+    ] {
+        assert_eq!(described(line), [0; 0], "{line}");
+    }
+}
+
+/// The exit codes of the section are those of the program, and those alone.
+#[test]
+fn exit_codes_are_the_program_s() {
+    let section = section("EXIT STATUS").join("\n");
+    let heads = plain(&section);
+    let heads = heads
+        .lines()
+        .filter_map(|line| line.split(' ').next()?.parse().ok());
+    let heads: Vec<i32> = heads.collect();
+    let used = Server::start();
+    let port = used.port().to_string();
+    let runs: [&[&str]; 3] = [&["-h"], &["-x"], &["127.0.0.1", &port]];
+    let codes = runs.map(|args| Server::new().exactly(args).run().status.code());
+    assert_eq!(
+        codes.map(|code| code.expect("an exit code")).as_slice(),
+        heads
+    );
+}
+
+/// What is ignored, and what ends the server, is in the section on signals.
+#[test]
+fn signals_are_the_program_s() {
+    let server = Server::start();
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.expect(name).trim(), 16).expect("a mask")
+    };
+    let text = plain(&section("SIGNALS").join("\n"));
+    for (name, signal) in [
+        ("SIGHUP", libc::SIGHUP),
+        ("SIGINT", libc::SIGINT),
+        ("SIGQUIT", libc::SIGQUIT),
+        ("SIGALRM", libc::SIGALRM),
+        ("SIGTERM", libc::SIGTERM),
+        ("SIGPIPE", libc::SIGPIPE),
+        ("SIGXFSZ", libc::SIGXFSZ),
+        ("SIGTTOU", libc::SIGTTOU),
+        ("SIGUSR1", libc::SIGUSR1),
+        ("SIGTSTP", libc::SIGTSTP),
+    ] {
+        let bit = 1 << (signal - 1);
+        let is_special = (mask("SigIgn:") | mask("SigCgt:")) & bit != 0;
+        let is_default = [libc::SIGHUP, libc::SIGQUIT].contains(&signal);
+        let expected = is_special || is_default;
+        assert_eq!(text.contains(name), expected, "{name}");
+    }
+    let ignored = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGTTOU];
+    let bits = ignored
+        .iter()
+        .fold(0, |bits, signal| bits | 1 << (signal - 1));
+    assert_eq!(mask("SigIgn:") & bits, bits);
+}
+
+/// Also those that no test above provokes: how each begins stands in the source.
+#[test]
+fn every_message_of_the_source_is_described() {
+    let heads = section("DIAGNOSTICS").into_iter().map(|line| plain(&line));
+    let heads: Vec<String> = heads.filter(|line| line.starts_with("rot13d: ")).collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut count = 0;
+    for entry in fs::read_dir(source).expect("the source") {
+        let path = entry.expect("an entry").path();
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        let calls = text.split("log!(").skip(1);
+        for call in calls.filter_map(|call| call.trim_start().strip_prefix('"')) {
+            let begin = call.split('"').next().expect("the text");
+            let begin = format!("rot13d: {}", begin.trim_end());
+            let described = heads.iter().any(|head| head.starts_with(&begin));
+            assert!(described, "{path:?}: {begin:?} is not in {heads:#?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "{count} messages were found");
 }

@@ -1,4 +1,4 @@
-//! The dialogue of contract section 1 with the clients that people have:
+//! The dialogue of rot13d(8), DESCRIPTION, with the clients that people have:
 //! the four netcats, socat, telnet.
 
 use std::io::{Read, Write};

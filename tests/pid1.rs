@@ -1,4 +1,4 @@
-//! The server as the first process of a system (contract, section 5): it gets
+//! The server as the first process of a system (rot13d(8), SIGNALS): it gets
 //! its signals although PID 1 has no default action, reaps what others leave
 //! behind, and needs neither `/dev` nor `/proc` nor any other file.
 //!

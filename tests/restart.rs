@@ -1,4 +1,4 @@
-//! The lecture's own fault, shown and gone (contract, section 2): a child's
+//! The lecture's own fault, shown and gone (rot13d(8), DESCRIPTION): a child's
 //! end interrupts accept, which is restarted and never fails; children that
 //! end together are all reaped by one run of the handler.
 

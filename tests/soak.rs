@@ -1,4 +1,4 @@
-//! Operated for years, in a few minutes (contract, sections 2 and 5): short
+//! Operated for years, in a few minutes (rot13d(8), DESCRIPTION and DIAGNOSTICS): short
 //! connections without end and crowds at once leave nothing behind, neither a
 //! zombie nor a descriptor nor a page. `make soak` runs the long versions.
 

@@ -1,4 +1,4 @@
-//! A start in whatever surroundings (contract, sections 2 and 4): descriptors
+//! A start in whatever surroundings (rot13d(8), DIAGNOSTICS): descriptors
 //! 0, 1, 2 closed, full or broken, then and later; signals blocked or ignored;
 //! a tiny stack; few descriptors, or other people's.
 //!
@@ -12,14 +12,18 @@ use std::io;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::{
-    LINE, all_served_to_their_end, assert_asleep, assert_patient, crowd, served, waiting,
+    LINE, all_served_to_their_end, assert_asleep, assert_often, assert_patient, crowd, served,
+    sleeps, waiting,
 };
 use crate::support::network::in_own_network;
 use crate::support::resources::{SoftLimit, set_soft_limit};
-use crate::support::{Builder, Dialogue, Ready, Server, eventually, found, proc, runner};
+use crate::support::{
+    Builder, Dialogue, Lines, Ready, Server, assert_in_time, eventually, found, proc, runner,
+};
 
 /// A server that has no way to tell its port: on a fixed one, in a network of
 /// the test's own.
@@ -107,7 +111,7 @@ fn full_stderr_stops_nothing_and_is_used_again() {
     server.wait_childless();
     server.signal(libc::SIGTERM);
     assert_eq!(server.wait_exit().code(), Some(0));
-    let log = io::read_to_string(reader).unwrap();
+    let log = Lines::of(Some(reader)).to_end();
     assert_eq!(log.lines().count(), 2, "{log}");
     assert!(
         log.contains("rot13d: start ") && log.contains("rot13d: end "),
@@ -165,8 +169,9 @@ fn full_device() -> OwnedFd {
     file.expect("/dev/full").into()
 }
 
+/// The line that says where is waited for, as long as it takes.
 #[test]
-fn full_stdout_delays_nobody_for_good() {
+fn full_stdout_is_waited_for_and_then_has_the_port() {
     let (mut reader, writer) = full_pipe();
     let server = Server::new()
         .exactly(["-1", "127.0.0.1", "0"])
@@ -174,14 +179,74 @@ fn full_stdout_delays_nobody_for_good() {
         .stdout(writer)
         .start();
     let mut client = waiting(&server);
+    let (begin, before) = (Instant::now(), sleeps(&server));
+    thread::sleep(Duration::from_secs(1));
+    // It looks now and then whether there is room, or sleeps until there is.
+    assert_often(sleeps(&server) - before, 0..=30, begin.elapsed());
+    client.assert_silent();
     reader.read_exact(&mut vec![0; 65536]).unwrap();
     client.hear_echo_of(LINE);
-    let port = io::read_to_string(reader).unwrap();
-    // It may have found no room and gone on without.
-    assert!(
-        port.is_empty() || port == format!("{}\n", server.port()),
-        "{port:?}"
-    );
+    let port = Lines::of(Some(reader)).to_end();
+    assert_eq!(port, format!("{}\n", server.port()));
+}
+
+/// Messages that find no room are dropped at once: it takes no longer than where
+/// nobody reads them.
+#[test]
+fn full_stderr_slows_nothing() {
+    let elapsed = |stderr: OwnedFd| {
+        let server = Server::new().args(["-v"]).stderr(stderr).start();
+        let begin = Instant::now();
+        for _ in 0..200 {
+            all_served_to_their_end(crowd(&server, 1));
+        }
+        server.wait_childless();
+        begin.elapsed()
+    };
+    assert_in_time("400 messages", Duration::from_secs(1), || {
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let usual = elapsed(null.into());
+        let (_reader, writer) = full_pipe();
+        elapsed(writer.into()).saturating_sub(4 * usual)
+    });
+}
+
+/// A child, which a client may have taken over, has nothing that the server was
+/// started with, but for the log; nor does the server keep it from its owner.
+#[test]
+fn standard_input_and_output_are_put_aside() {
+    for options in [&["-1"][..], &["-1v", "-t0"], &["-v"], &[]] {
+        let (_input, stdin) = {
+            let (reader, writer) = io::pipe().unwrap();
+            (writer, reader)
+        };
+        let server = Server::new()
+            .exactly([options, &HERE].concat())
+            .ready(Ready::Log)
+            .stdin(stdin)
+            .start();
+        let client = served(&server);
+        eventually("standard output is closed", || server.stdout().ended());
+        for pid in [server.pid(), server.only_child()] {
+            let descriptors = proc::descriptors(pid);
+            for number in 0..2 {
+                assert_eq!(descriptors[&number], "/", "{options:?}: {descriptors:?}");
+                let flags = flags(pid, number);
+                assert_eq!(flags & libc::O_PATH, libc::O_PATH, "{number}: {flags:o}");
+            }
+        }
+        all_served_to_their_end(vec![client]);
+    }
+}
+
+const HERE: [&str; 2] = ["127.0.0.1", "0"];
+
+/// With which flags a descriptor is open: proc_pid_fdinfo(5).
+#[track_caller]
+fn flags(pid: i32, number: i32) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    i32::from_str_radix(flags.expect("flags").trim(), 8).expect("an octal number")
 }
 
 const SIGNALS: [i32; 8] = [
@@ -287,12 +352,22 @@ fn tiny_stack_is_enough() {
     server.wait_log(" 0/256");
 }
 
+/// A server that has run out of descriptors: 0, 1, 2 and the listener are all there
+/// are, and no client fits.
+fn server_without_a_descriptor() -> Server {
+    let server = Server::start();
+    server.wait_accepting();
+    set_soft_limit(&server, libc::RLIMIT_NOFILE, 4);
+    // accept takes its descriptor before it waits: it has one already.
+    all_served_to_their_end(vec![served(&server)]);
+    server.wait_log("accept: too many open files");
+    server
+}
+
 #[test]
 fn four_descriptors_are_enough_to_wait() {
-    // 0, 1, 2 and the listener: no client fits.
-    let server = Server::new().soft_limit(libc::RLIMIT_NOFILE, 4).start();
+    let server = server_without_a_descriptor();
     let mut clients: Vec<TcpStream> = (0..3).map(|_| waiting(&server)).collect();
-    server.wait_log("accept: too many open files");
     assert_patient(&server);
     set_soft_limit(&server, libc::RLIMIT_NOFILE, 5);
     for client in &mut clients {
@@ -302,13 +377,37 @@ fn four_descriptors_are_enough_to_wait() {
     all_served_to_their_end(crowd(&server, 20));
 }
 
+#[test]
+fn descriptors_for_no_client_at_all_are_refused_at_start() {
+    for limit in 0..5 {
+        let run = Server::new()
+            .exactly(["-1", "127.0.0.1", "0"])
+            .soft_limit(libc::RLIMIT_NOFILE, limit)
+            .run();
+        assert_eq!(run.status.code(), Some(111), "{limit}: {run:?}");
+        assert_eq!(run.stdout, "", "{limit}: no readiness");
+        if limit == 0 {
+            // Not even poll(2) of one descriptor is possible.
+            continue;
+        }
+        assert_eq!(run.stderr.lines().count(), 1, "{limit}: {run:?}");
+        let told = run.stderr.starts_with("rot13d: fatal: ");
+        let told = told && run.stderr.ends_with(": too many open files\n");
+        assert!(told, "{limit}: {run:?}");
+        if limit == 4 {
+            assert_eq!(run.stderr, "rot13d: fatal: accept: too many open files\n");
+        }
+    }
+    let server = Server::new().soft_limit(libc::RLIMIT_NOFILE, 5).start();
+    all_served_to_their_end(crowd(&server, 3));
+}
+
 /// Job control, a debugger, a checkpoint: the wait for a descriptor goes on after
 /// it, by a call of its own (restart_syscall(2)), which the cage has to know.
 #[test]
 fn stopped_while_it_waits_for_a_descriptor() {
-    let server = Server::new().soft_limit(libc::RLIMIT_NOFILE, 4).start();
+    let server = server_without_a_descriptor();
     let mut client = waiting(&server);
-    server.wait_log("accept: too many open files");
     let state = |wanted| {
         eventually("the server is stopped, or asleep", || {
             proc::stat(server.pid()).expect("it runs").state == wanted
@@ -340,24 +439,45 @@ fn leaves_open(file: RawFd, numbers: &'static [i32]) -> impl Fn() -> io::Result<
 
 #[test]
 fn inherited_descriptors_are_closed() {
+    assert_closes_what_it_inherits(Server::new());
+}
+
+/// Linux before 5.9. (The numbers above 1023 stay open there.)
+#[test]
+fn inherited_descriptors_are_closed_without_close_range() {
+    for error in ["ENOSYS", "EPERM", "EINVAL"] {
+        let inject = format!("inject=close_range:error={error}");
+        let server = Server::new().strace(["-e", "trace=close_range", "-e", &inject]);
+        let server = assert_closes_what_it_inherits(server);
+        let trace = server.trace();
+        assert!(
+            trace.iter().any(|line| line.contains("(INJECTED)")),
+            "{trace:#?}"
+        );
+    }
+}
+
+#[track_caller]
+fn assert_closes_what_it_inherits(server: Builder) -> Server {
     let (reader, writer) = io::pipe().unwrap();
-    let server = Server::new()
+    let server = server
         .before_exec(leaves_open(writer.as_raw_fd(), &[3, 4, 7, 100, 1023]))
         .start();
     drop(writer);
-    // The last writer is gone: whoever waits for that is not held up.
-    assert_eq!(io::read_to_string(reader).unwrap(), "");
     let numbers: Vec<i32> = server.descriptors().into_keys().collect();
     assert_eq!(numbers, [0, 1, 2, 3]);
-    let _client = served(&server);
+    let client = served(&server);
     let child = server.only_child();
     eventually("the child has its client and no listener", || {
-        let sockets = proc::descriptors(child).into_values();
-        sockets
-            .filter(|target| target.starts_with("socket:"))
-            .count()
-            == 1
+        proc::sockets(child).len() == 1 && proc::descriptors(child).len() == 4
     });
+    all_served_to_their_end(vec![client]);
+    // A tracer has them as well, until it ends.
+    if server.leader_is_it() {
+        // The last writer is gone: whoever waits for that is not held up.
+        assert_eq!(Lines::of(Some(reader)).to_end(), "");
+    }
+    server
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The limits on time, `-t` and `-T`, and keep-alive (contract, sections 2 and
-//! 3): who neither sends nor takes a byte, who stays too long, and who is gone
-//! without a word is ended, and nobody else. Never earlier than said; later is
-//! up to the machine.
+//! The limits on time, `-t` and `-T`, and keep-alive (rot13d(8), OPTIONS): who
+//! neither sends nor takes a byte, who stays too long, and who is gone without a
+//! word is ended, and nobody else. Never earlier than said, and a second late at
+//! most; where the machine is busy, in one of several tries.
 //!
 //! Guards against a silent or half-dead client that holds its slot for ever
 //! (1541ultimate 728; every peer but socat and ncat, and ncat's `-i` ends the
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::support::client::assert_same;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, served, waiting};
 use crate::support::network::{in_own_network, set_ipv4, vanish};
-use crate::support::{DEADLINE, Dialogue, Server, eventually, found, proc, rot13};
+use crate::support::{DEADLINE, Dialogue, Server, assert_in_time, eventually, found, proc, rot13};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far below the limit of those tests in which nobody may be ended.
@@ -136,18 +136,13 @@ fn client_that_takes_some_bytes_now_and_then_is_not_idle() {
 #[test]
 fn client_that_takes_what_was_sent_long_ago_is_not_idle() {
     let server = Server::new().args(["-t", "2"]).start();
-    let mut client = server.connect_with_window(2048);
-    let lines = LINE.repeat(32 * 1024 / LINE.len());
-    client.say(&lines);
-    // All is sent, nothing is left to read: it only waits for the next line.
-    let child = server.only_child();
-    eventually("the child reads", || proc::blocked_in_read(child));
+    let mut client = with_an_echo_under_way(&server);
     let mut heard = Vec::new();
     for _ in 0..20 {
         heard.extend(client.hear(1024));
         thread::sleep(PAUSE);
     }
-    hear_it_all(&mut client, heard, lines.len());
+    hear_it_all(&mut client, heard, ECHO);
 }
 
 #[test]
@@ -256,5 +251,127 @@ fn client_that_vanished_without_taking_its_echo_is_noticed() {
         vanished.say(LINE);
         let mut next = waiting(&server);
         next.hear_echo_of(LINE);
+    });
+}
+
+/// Twice as long would be more than a second late.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// From now to the end of the stream.
+#[track_caller]
+fn until_closed(client: &mut TcpStream) -> Duration {
+    let begin = Instant::now();
+    client.hear_rest();
+    begin.elapsed()
+}
+
+/// From now until the server has no client any more.
+#[track_caller]
+fn until_childless(server: &Server) -> Duration {
+    let begin = Instant::now();
+    server.wait_childless();
+    begin.elapsed()
+}
+
+#[test]
+fn idle_limit_is_over_in_time() {
+    let server = Server::new().args(["-t", "3"]).start();
+    thread::scope(|scope| {
+        let server = &server;
+        scope.spawn(|| {
+            assert_in_time("silent", LIMIT, || until_closed(&mut server.connect()));
+        });
+        scope.spawn(|| {
+            assert_in_time("served", LIMIT, || until_closed(&mut served(server)));
+        });
+        scope.spawn(|| {
+            assert_in_time("half a line", LIMIT, || {
+                let mut client = server.connect();
+                client.say(b"half a li");
+                until_closed(&mut client)
+            });
+        });
+    });
+}
+
+/// Whether the client has taken something is looked at eight times in that time.
+#[test]
+fn client_that_takes_nothing_is_gone_in_time() {
+    let most = LIMIT + LIMIT / 8;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            assert_in_time("in write", most, || {
+                let server = Server::new().args(["-t", "3"]).start();
+                let _stalled = stalled(&server);
+                until_childless(&server)
+            });
+        });
+        scope.spawn(|| {
+            assert_in_time("in read", most, || {
+                let server = Server::new().args(["-t", "3"]).start();
+                let _client = with_an_echo_under_way(&server);
+                until_childless(&server)
+            });
+        });
+    });
+}
+
+/// Whole lines that fit into the buffers between a child and its client.
+const ECHO: usize = 32 * 1024 / LINE.len() * LINE.len();
+
+/// A client that has taken but the start of its echo: the child has sent all of it
+/// and waits for more.
+fn with_an_echo_under_way(server: &Server) -> TcpStream {
+    let mut client = server.connect_with_window(2048);
+    client.say(&LINE.repeat(ECHO / LINE.len()));
+    // All is sent, nothing is left to read: it only waits for the next line.
+    let child = server.only_child();
+    eventually("the child reads", || proc::blocked_in_read(child));
+    client
+}
+
+#[test]
+fn lifetime_is_over_in_time() {
+    let server = Server::new().args(["-T", "3"]).start();
+    thread::scope(|scope| {
+        let server = &server;
+        scope.spawn(|| {
+            assert_in_time("silent", LIMIT, || until_closed(&mut server.connect()));
+        });
+        scope.spawn(|| {
+            assert_in_time("busy", LIMIT, || {
+                let mut busy = server.connect();
+                let begin = Instant::now();
+                exchange_until_closed(&mut busy);
+                begin.elapsed()
+            });
+        });
+        scope.spawn(|| {
+            assert_in_time("in write", LIMIT, || {
+                let server = Server::new().args(["-T", "3"]).start();
+                let _stalled = stalled(&server);
+                until_childless(&server)
+            });
+        });
+    });
+}
+
+#[test]
+fn grace_is_over_in_time() {
+    let attempt = |options: &[&str]| {
+        let mut server = Server::new().args(options).start();
+        let _clients = [served(&server), served(&server)];
+        let begin = Instant::now();
+        server.signal(libc::SIGTERM);
+        server.wait_exit();
+        begin.elapsed()
+    };
+    thread::scope(|scope| {
+        for options in [&["-k", "3"][..], &["-k3", "-c2"], &["-vk3", "-T600"]] {
+            scope.spawn(move || {
+                let what = format!("{options:?}");
+                assert_in_time(&what, LIMIT, || attempt(options));
+            });
+        }
     });
 }

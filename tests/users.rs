@@ -1,4 +1,4 @@
-//! `-u` and `-g` (contract, section 3): who the server and its clients'
+//! `-u` and `-g` (rot13d(8), OPTIONS): who the server and its clients'
 //! processes are, and that they can be nobody else.
 
 use std::fs::File;
@@ -25,8 +25,12 @@ fn join_other_groups() -> io::Result<()> {
 
 #[test]
 fn server_and_children_become_user_and_group_without_others() {
-    let cases: [(&[&str], u32, u32); 3] = [
+    // The last number is -1, which to the kernel is nobody.
+    const MOST: u32 = u32::MAX - 1;
+    let cases: [(&[&str], u32, u32); 5] = [
         (&["-u", "1234", "-g", "5678"], 1234, 5678),
+        (&["-u", "0", "-g", "0"], 0, 0),
+        (&["-u", "4294967294", "-g", "4294967294"], MOST, MOST),
         (&["-u", "1234"], 1234, 0),
         (&["-g", "5678"], 0, 5678),
     ];
@@ -46,6 +50,34 @@ fn server_and_children_become_user_and_group_without_others() {
                     assert_eq!(u64::from_str_radix(&status(set), 16), Ok(0), "{options:?}");
                 }
             }
+        }
+    }
+}
+
+/// Every number that the kernel has for a user: all but the last one, which says
+/// that nothing is to change (setresuid(2)).
+#[test]
+fn largest_numbers_are_users_and_groups() {
+    let largest = u32::MAX - 1;
+    let number = largest.to_string();
+    for number in [number, "2147483648".to_owned(), "4000000000".to_owned()] {
+        let server = Server::new().args(["-u", &number, "-g", &number]).start();
+        let _client = served(&server);
+        for pid in [server.pid(), server.only_child()] {
+            for field in ["Uid", "Gid"] {
+                let number = number.parse().unwrap();
+                assert_eq!(proc::status(pid, field), Some(four(number)), "{field}");
+            }
+        }
+    }
+    for option in ["-u", "-g"] {
+        for number in ["4294967295", "4294967296", "18446744073709551616"] {
+            let run = Server::new().exactly([option, number]).run();
+            assert_eq!(run.status.code(), Some(100), "{run:?}");
+            let line = run.stderr.lines().next().unwrap_or_default();
+            let right =
+                format!("rot13d: {option} takes a number from 0 to 4294967294, not {number}");
+            assert_eq!(line, right);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 
@@ -72,6 +72,36 @@ impl Root {
         self.file(file, fs::read(binary()).expect("the server"))
     }
 
+    /// A tool that is perhaps not among the machine's programs but only unpacked,
+    /// and its path.
+    pub fn tool(self, name: &str) -> (Root, String) {
+        let path = format!("/usr/local/sbin/{name}");
+        let program = fs::read(tool(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        (self.file(&path, program), path)
+    }
+
+    /// A copy of a folder or file with everything in it.
+    pub fn copy(self, from: &Path, to: &str) -> Root {
+        let path = self.path(to);
+        fs::create_dir_all(path.parent().unwrap()).expect("a folder");
+        let copied = Command::new("cp").arg("-a").arg(from).arg(path).status();
+        assert!(copied.expect("cp").success(), "{}", from.display());
+        self
+    }
+
+    /// A folder of the machine, to be read only.
+    pub fn bind(self, folder: &str) -> Root {
+        self.options(&["--ro-bind", folder, folder])
+    }
+
+    pub fn symlink(self, file: &str, to: &str) -> Root {
+        self.options(&["--symlink", to, file])
+    }
+
+    pub fn temporary(self, folder: &str) -> Root {
+        self.options(&["--tmpfs", folder])
+    }
+
     pub fn busybox(self, file: &str) -> Root {
         let busybox = fs::read(tool("busybox")).expect("busybox");
         let interpreter = b"/ld-linux";
@@ -104,9 +134,9 @@ impl Root {
             "/usr/local",
         ]);
         for folder in ["bin", "lib", "lib64", "sbin"] {
-            self = self.options(&["--symlink", &format!("usr/{folder}"), &format!("/{folder}")]);
+            self = self.symlink(&format!("/{folder}"), &format!("usr/{folder}"));
         }
-        self.options(&["--tmpfs", "/run", "--tmpfs", "/tmp"])
+        self.temporary("/run").temporary("/tmp")
     }
 
     /// Control groups that may be made and changed.
@@ -176,7 +206,11 @@ impl Root {
         let init = found("process 1", || {
             let ended = process.try_wait().expect("wait");
             assert!(ended.is_none(), "{words:?}: {ended:?}: {}", log.to_end());
-            first_process_below(process.id() as i32)
+            // It is still bwrap, and outside, until all is in its place.
+            first_process_below(process.id() as i32).filter(|&pid| {
+                let exe = fs::read_link(format!("/proc/{pid}/exe"));
+                exe.is_ok_and(|exe| !exe.ends_with("bwrap"))
+            })
         });
         let _root = self;
         Sandbox {
@@ -249,16 +283,22 @@ impl Sandbox {
         command.output().expect("nsenter")
     }
 
-    /// The servers that process 1 has started.
+    /// The servers that process 1, or what it has started, has started.
     pub fn servers(&self) -> Vec<i32> {
-        let is_server = |pid: &i32| {
+        let is_server = |pid: i32| {
             let exe = fs::read_link(format!("/proc/{pid}/exe"));
             exe.is_ok_and(|exe| exe.file_name() == binary().file_name())
         };
-        proc::children(self.init)
-            .into_iter()
-            .filter(is_server)
-            .collect()
+        let mut servers = Vec::new();
+        let mut below = proc::children(self.init);
+        while let Some(pid) = below.pop() {
+            if is_server(pid) {
+                servers.push(pid);
+            } else {
+                below.extend(proc::children(pid));
+            }
+        }
+        servers
     }
 
     #[track_caller]

@@ -25,6 +25,8 @@ pub enum Setup {
 pub enum When {
     First,
     Second,
+    Third,
+    Fifth,
     Some,
     Every,
 }
@@ -38,6 +40,7 @@ pub enum Demand {
     Client,
     Warns,
     Drain,
+    Gone,
     Fatal,
     Bug,
 }
@@ -61,6 +64,8 @@ impl When {
         match self {
             When::First => "1",
             When::Second => "2",
+            When::Third => "3",
+            When::Fifth => "5",
             When::Some => "2..10+2",
             When::Every => "1..5",
         }
@@ -71,6 +76,8 @@ impl When {
         match self {
             When::First => |count| count == 1,
             When::Second => |count| count == 2,
+            When::Third => |count| count == 3,
+            When::Fifth => |count| count == 5,
             When::Some => |count| count % 2 == 0 && count <= 10,
             When::Every => |count| count <= 5,
         }
@@ -95,8 +102,9 @@ impl Row {
     /// What a fatal message calls it.
     pub fn called(&self) -> &str {
         match self.call.as_str() {
-            "getsockopt" => "standard input",
-            "fcntl" => "standard input",
+            "getsockopt" | "fcntl" => "standard input",
+            // That there is a descriptor for a client.
+            "dup" if self.setup == Setup::None => "accept",
             "setresgid" => "setgid",
             "setresuid" => "setuid",
             call => call.trim_start_matches("rt_"),
@@ -151,6 +159,7 @@ fn row(text: &str, line: usize) -> Option<Row> {
             "client" => Demand::Client,
             "warns" => Demand::Warns,
             "drain" => Demand::Drain,
+            "gone" => Demand::Gone,
             "fatal" => Demand::Fatal,
             "bug" => Demand::Bug,
             _ => return None,
@@ -162,6 +171,8 @@ fn moment(word: &str) -> Option<When> {
     Some(match word {
         "first" => When::First,
         "second" => When::Second,
+        "third" => When::Third,
+        "fifth" => When::Fifth,
         "some" => When::Some,
         "every" => When::Every,
         _ => return None,

@@ -1,43 +1,36 @@
 //! Addresses: what is accepted is what the standard library accepts (and
 //! inet_pton(3) with it), and what is shown reads as there.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use rot13d_pure::addr::{SocketAddress, V4, V6};
-use rot13d_pure::args::{Config, parse};
+use rot13d_pure::address::{Address, parse};
 
-use super::{Word, line, word};
+use super::shown;
 use crate::support::Random;
 
-fn parsed(text: &[u8]) -> Option<SocketAddress> {
-    let mut address = SocketAddress::every(0, 0);
-    address.parse(word(text)).then_some(address)
-}
-
-fn shown(address: &SocketAddress) -> String {
-    line(0, [0; 4], address, None, |text| {
-        SocketAddress::show(text);
-    })
+fn internet(ip: Ipv6Addr, port: u16) -> Address {
+    Address::Internet(SocketAddrV6::new(ip, port, 0, 0))
 }
 
 /// As the standard library shows it, but an IPv4 client of a dual-stack
-/// socket as IPv4 (contract, section 4).
+/// socket as IPv4.
 fn expected(ip: IpAddr, port: u16) -> String {
     SocketAddr::new(ip.to_canonical(), port).to_string()
 }
 
-/// Parses `text` here and there; the same must come of it, but for `0`, which is
-/// every address.
-fn compare(text: &[u8]) {
-    if text == b"0" {
-        return assert_eq!(parsed(text), Some(SocketAddress::every(0, 0)));
+/// An IPv4 address as the IPv4-mapped one that it is throughout.
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
     }
+}
+
+/// Parses `text` here and there; the same must come of it.
+fn compare(text: &[u8]) {
     let theirs = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    let ours = parsed(text).map(|mut address| {
-        address.set_port(43211);
-        (address.family(), shown(&address))
-    });
-    let theirs = theirs.map(|ip: IpAddr| (if ip.is_ipv4() { V4 } else { V6 }, expected(ip, 43211)));
+    let ours = parse(text).map(|ip| (ip, shown(&internet(ip, 43211))));
+    let theirs = theirs.map(|ip: IpAddr| (mapped(ip), expected(ip, 43211)));
     assert_eq!(ours, theirs, "{:?}", String::from_utf8_lossy(text));
 }
 
@@ -189,11 +182,28 @@ fn every_pattern_of_zero_groups() {
 
 #[test]
 fn ipv4_on_a_dual_stack_socket_is_shown_as_ipv4() {
-    let mut address = parsed(b"::ffff:192.0.2.7").expect("an address");
-    address.set_port(42268);
-    assert_eq!(shown(&address), "192.0.2.7:42268");
-    let other = parsed(b"::fffe:192.0.2.7").expect("an address");
-    assert_eq!(shown(&other), "[::fffe:c000:207]:0");
+    let ip = parse(b"::ffff:192.0.2.7").expect("an address");
+    assert_eq!(shown(&internet(ip, 42268)), "192.0.2.7:42268");
+    let other = parse(b"::fffe:192.0.2.7").expect("an address");
+    assert_eq!(shown(&internet(other, 0)), "[::fffe:c000:207]:0");
+}
+
+#[test]
+fn every_port_is_shown() {
+    for port in 0..=u16::MAX {
+        for text in ["192.0.2.7", "2001:db8::7"] {
+            let ip: IpAddr = text.parse().expect("an address");
+            assert_eq!(shown(&internet(mapped(ip), port)), expected(ip, port));
+        }
+    }
+}
+
+/// The kernel tells the zone of a link-local client, which says nothing elsewhere.
+#[test]
+fn zone_and_flow_are_not_shown() {
+    let ip = parse(b"fe80::1").expect("an address");
+    let address = Address::Internet(SocketAddrV6::new(ip, 7, 1, 2));
+    assert_eq!(shown(&address), "[fe80::1]:7");
 }
 
 #[test]
@@ -204,51 +214,32 @@ fn same_source_whatever_the_port() {
         "::",
         "::1",
         "2001:db8::7",
-        "::ffff:192.0.2.7",
+        "::192.0.2.7",
     ];
     for (at, text) in texts.iter().enumerate() {
-        let one = parsed(text.as_bytes()).expect("an address");
+        let one = internet(parse(text.as_bytes()).expect("an address"), 0);
         for (other_at, other) in texts.iter().enumerate() {
-            let mut other = parsed(other.as_bytes()).expect("an address");
-            other.set_port(7);
-            assert_eq!(one.same_source(&other), at == other_at, "{text} {other_at}");
+            let ip = parse(other.as_bytes()).expect("an address");
+            let other = Address::Internet(SocketAddrV6::new(ip, 7, 1, 2));
+            assert_eq!(one.source(), Some(mapped(text.parse().unwrap())));
+            assert_eq!(
+                one.source() == other.source(),
+                at == other_at,
+                "{text} {other_at}"
+            );
         }
     }
 }
 
+/// One host is one source, in whatever form its address came.
 #[test]
-fn decimal_numbers() {
-    let largest = i32::MAX as u32;
-    let largest_text = largest.to_string();
-    for (text, value) in [
-        ("0", Some(0)),
-        ("00007", Some(7)),
-        (largest_text.as_str(), Some(largest)),
-        ("2147483648", None),
-        ("4294967295", None),
-        ("4294967296", None),
-        ("4294967297", None),
-        ("18446744073709551617", None),
-        ("", None),
-        ("-1", None),
-        ("+1", None),
-        (" 1", None),
-        ("1 ", None),
-        ("1x", None),
-        ("0x10", None),
-        ("1.0", None),
-        ("\u{661}", None),
-    ] {
-        assert_eq!(parsed_number(text), value, "{text:?}");
-    }
-    for value in 0..=70_000 {
-        assert_eq!(parsed_number(&value.to_string()), Some(value));
-    }
+fn ipv4_and_its_mapped_form_are_one_source() {
+    assert_eq!(parse(b"192.0.2.7"), parse(b"::ffff:192.0.2.7"));
+    assert_eq!(parse(b"192.0.2.7"), parse(b"0:0:0:0:0:FFFF:c000:207"));
 }
 
-/// The number that `-b` makes of `text`, if it is one.
-fn parsed_number(text: &str) -> Option<u32> {
-    let (mut config, mut host) = (Config::<Word>::new(), SocketAddress::every(0, 0));
-    let words = ["-b", text].map(|text| word(text.as_bytes()));
-    (parse(&mut config, &mut host, &mut words.into_iter()) == 0).then_some(config.backlog())
+#[test]
+fn a_client_without_an_address_is_local_and_has_no_source() {
+    assert_eq!(shown(&Address::Local), "local");
+    assert_eq!(Address::Local.source(), None);
 }

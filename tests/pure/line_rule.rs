@@ -1,19 +1,17 @@
 //! The line rule, exhaustively: every text over {letter, newline} up to a
-//! length, cut into reads in every way, through every small buffer.
+//! length, cut into reads in every way, through a buffer with every small space.
 
-use rot13d_pure::line::{Buffer, CAPACITY, SPARE, Step};
+use rot13d_pure::line::{Buffer, CAPACITY, Step};
 
 use crate::support::rot13;
 
-const LONGEST: u32 = 9;
-
-/// How many bytes of `text` may have gone out once all of it has come, by the
-/// contract: up to the last newline, or to where `full` bytes were pending.
+/// How many bytes of `text` may have gone out once all of it has come, by
+/// rot13d(8): up to the last newline, or to where `CAPACITY` bytes were pending.
 /// It does not depend on how the text was cut into reads.
-fn due(text: &[u8], full: usize) -> usize {
+fn due(text: &[u8]) -> usize {
     let mut out = 0;
     for (at, &byte) in text.iter().enumerate() {
-        if byte == b'\n' || at + 1 - out == full {
+        if byte == b'\n' || at + 1 - out == CAPACITY {
             out = at + 1;
         }
     }
@@ -29,19 +27,19 @@ fn texts(length: u32) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// How a session goes: what was read, what was written, and in what pieces.
-struct Session<const N: usize> {
-    buffer: Buffer<N>,
+struct Session<'a> {
+    buffer: Buffer<'a>,
+    read: Vec<u8>,
     out: Vec<u8>,
     /// No write takes more than this.
     taken: usize,
 }
 
-impl<const N: usize> Session<N> {
-    const FULL: usize = N - SPARE;
-
-    fn new(taken: usize) -> Self {
+impl<'a> Session<'a> {
+    fn new(room: &'a mut [u8; CAPACITY], taken: usize) -> Self {
         Session {
-            buffer: Buffer::new(),
+            buffer: Buffer::new(room),
+            read: Vec::new(),
             out: Vec::new(),
             taken,
         }
@@ -49,11 +47,10 @@ impl<const N: usize> Session<N> {
 
     /// Writes until it wants to read, or ends.
     fn write_all(&mut self) {
-        while let Some(Step::Write(due)) = self.buffer.step() {
+        while let Step::Write(due) = self.buffer.step() {
             assert!(!due.is_empty(), "nothing to write");
             let count = due.len().min(self.taken);
             self.out.extend(&due[..count]);
-            assert!(!self.buffer.reads(), "a step that writes");
             self.buffer.sent(count);
         }
     }
@@ -61,7 +58,7 @@ impl<const N: usize> Session<N> {
     /// Reads all of `text` in as many reads as it takes.
     fn read(&mut self, mut text: &[u8]) {
         while !text.is_empty() {
-            let Some(Step::Read(space)) = self.buffer.step() else {
+            let Step::Read(space) = self.buffer.step() else {
                 panic!("it does not read")
             };
             assert!(
@@ -70,81 +67,149 @@ impl<const N: usize> Session<N> {
             );
             let count = space.len().min(text.len());
             space[..count].copy_from_slice(&text[..count]);
+            self.read.extend(&text[..count]);
             text = &text[count..];
-            assert!(self.buffer.reads(), "a step that reads");
-            self.buffer.arrived(count);
+            self.buffer.received(count);
             self.write_all();
         }
+        let (read, out) = (self.read.len(), self.out.len());
+        assert_eq!(out, due(&self.read), "bytes out after {read}");
+        self.assert_space(CAPACITY - (read - out));
+    }
+
+    /// All of the buffer that has nothing pending in it is read into.
+    fn assert_space(&mut self, expected: usize) {
+        let Step::Read(space) = self.buffer.step() else {
+            panic!("it does not read")
+        };
+        assert_eq!(space.len(), expected);
+    }
+
+    /// Reads letters until there is only so much space.
+    fn leave(&mut self, space: usize) {
+        let pending = self.read.len() - self.out.len();
+        self.read(&vec![b'n'; (CAPACITY - pending).saturating_sub(space)]);
     }
 
     fn end(&mut self) {
-        assert!(matches!(self.buffer.step(), Some(Step::Read(_))));
+        assert!(matches!(self.buffer.step(), Step::Read(_)));
         self.buffer.end();
         self.write_all();
-        assert_eq!(self.buffer.step(), None);
+        assert_eq!(self.buffer.step(), Step::Finish);
+        assert_eq!(self.buffer.step(), Step::Finish, "and it stays so");
+        assert_eq!(self.out, rot13(&self.read), "everything, once, in order");
     }
 }
 
 /// Lets `text` through in reads that end where `cuts` has a bit, and earlier
-/// where the buffer has no more space.
-fn pass<const N: usize>(text: &[u8], cuts: u32, taken: usize) {
-    let mut session = Session::<N>::new(taken);
-    let mut read = 0;
+/// where the buffer has no more space. If `space` is some, then before each read
+/// that follows a write, and before the first, the buffer is filled up to so much.
+fn pass(text: &[u8], cuts: u32, taken: usize, space: Option<usize>) {
+    // What is in the room before is nobody's.
+    let mut room = [b'\n'; CAPACITY];
+    let mut session = Session::new(&mut room, taken);
+    let (mut read, mut written) = (0, None);
     while read < text.len() {
+        if let Some(space) = space
+            && written != Some(session.out.len())
+        {
+            session.leave(space);
+            written = Some(session.out.len());
+        }
         let end = (read..text.len()).find(|at| at_bit(cuts, *at));
         let end = end.map_or(text.len(), |at| at + 1);
         session.read(&text[read..end]);
         read = end;
-        let expected = due(&text[..read], Session::<N>::FULL);
-        assert_eq!(
-            session.out.len(),
-            expected,
-            "bytes out after {read} of {text:?}"
-        );
     }
     session.end();
-    assert_eq!(session.out, rot13(text), "everything, once, in order");
 }
 
 fn at_bit(bits: u32, at: usize) -> bool {
     at < 32 && bits >> at & 1 == 1
 }
 
-fn exhaust<const N: usize>() {
-    for length in 0..=LONGEST {
+fn exhaust(longest: u32, space: Option<usize>) {
+    for length in 0..=longest {
         for text in texts(length) {
             for cuts in 0..1 << length.saturating_sub(1) {
-                pass::<N>(&text, cuts, usize::MAX);
+                pass(&text, cuts, usize::MAX, space);
             }
-            // Clients that take one or two bytes at a time.
-            pass::<N>(&text, 0, 1);
-            pass::<N>(&text, 0, 2);
         }
     }
 }
 
 #[test]
-fn every_text_in_every_cut_through_every_small_buffer() {
-    exhaust::<{ 1 + SPARE }>();
-    exhaust::<{ 2 + SPARE }>();
-    exhaust::<{ 3 + SPARE }>();
-    exhaust::<{ 4 + SPARE }>();
-    exhaust::<{ 5 + SPARE }>();
-    exhaust::<{ 8 + SPARE }>();
+fn every_text_in_every_cut() {
+    exhaust(10, None);
+    for text in texts(9) {
+        // Clients that take one or two bytes at a time.
+        pass(&text, 0, 1, None);
+        pass(&text, 0, 2, None);
+    }
 }
 
 #[test]
-fn capacity_is_that_of_the_contract() {
-    const N: usize = CAPACITY + SPARE;
+fn every_text_in_every_cut_into_every_small_space() {
+    for space in [1, 2, 3, 4, 5, 8] {
+        exhaust(6, Some(space));
+    }
+}
+
+/// Clients that take a part only of a buffer that is full.
+#[test]
+fn every_text_into_a_small_space_with_short_writes() {
+    for space in 1..6 {
+        for length in 0..=6 {
+            for text in texts(length) {
+                for taken in [1000, 4095, 4096] {
+                    pass(&text, 0, taken, Some(space));
+                    pass(&text, u32::MAX, taken, Some(space));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn capacity_is_that_of_the_lecture_s_program() {
     assert_eq!(CAPACITY, 4097);
     for length in [4096, 4097, 4098, 8194, 10_000] {
         let mut text = vec![b'n'; length];
-        pass::<N>(&text, 0, usize::MAX);
+        pass(&text, 0, usize::MAX, None);
         text.push(b'\n');
-        pass::<N>(&text, 0, 1000);
+        pass(&text, 0, 1000, None);
         text[length / 2] = b'\n';
-        pass::<N>(&text, 0, usize::MAX);
+        pass(&text, 0, usize::MAX, None);
     }
-    assert_eq!(due(&[b'n'; 4096], CAPACITY), 0);
-    assert_eq!(due(&[b'n'; 4097], CAPACITY), 4097);
+    assert_eq!(due(&[b'n'; 4096]), 0);
+    assert_eq!(due(&[b'n'; 4097]), 4097);
+}
+
+/// A newline in every place of a full buffer: what is before it goes, what is
+/// behind it stays and is in its place.
+#[test]
+fn every_place_of_the_last_newline() {
+    let letters: Vec<u8> = (0..CAPACITY).map(|at| b'a' + (at % 26) as u8).collect();
+    for place in (0..CAPACITY).step_by(61).chain([1, 4094, 4095, 4096]) {
+        let mut text = letters.clone();
+        text[place] = b'\n';
+        for taken in [1 + place / 2, usize::MAX] {
+            pass(&text, 0, taken, None);
+            pass(&text, 1, taken, None);
+        }
+    }
+}
+
+/// More than there is cannot be said to have come or gone.
+#[test]
+fn counts_that_are_too_large_do_no_harm() {
+    let mut room = [b'n'; CAPACITY];
+    let mut buffer = Buffer::new(&mut room);
+    buffer.sent(7);
+    buffer.received(usize::MAX - CAPACITY);
+    assert!(matches!(buffer.step(), Step::Write(due) if due == [b'a'; CAPACITY]));
+    buffer.sent(usize::MAX);
+    assert!(matches!(buffer.step(), Step::Read(space) if space.len() == CAPACITY));
+    buffer.end();
+    assert_eq!(buffer.step(), Step::Finish);
 }

@@ -167,6 +167,27 @@ pub fn set_option<T>(socket: &impl AsRawFd, level: i32, name: i32, value: T) {
     assert_eq!(result, 0, "setsockopt: {}", io::Error::last_os_error());
 }
 
+/// An option of any socket, or what there is of it.
+///
+/// # Panics
+///
+/// Where there is no such option.
+#[track_caller]
+pub fn option<T: Copy>(socket: &impl AsRawFd, level: i32, name: i32) -> T {
+    // SAFETY: all zeros is a valid value of the plain types that are asked for, and
+    // the kernel writes no more than their size.
+    let (result, value) = unsafe {
+        let mut value: T = mem::zeroed();
+        let mut length = mem::size_of::<T>() as libc::socklen_t;
+        let place = (&raw mut value).cast();
+        let socket = socket.as_raw_fd();
+        let result = libc::getsockopt(socket, level, name, place, &raw mut length);
+        (result, value)
+    };
+    assert_eq!(result, 0, "getsockopt: {}", io::Error::last_os_error());
+    value
+}
+
 fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all zeros is a valid sockaddr_storage, and it is as large and as
     // aligned as every kind of address written into it.

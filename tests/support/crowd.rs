@@ -2,8 +2,9 @@
 //! or asleep.
 
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Dialogue, Server, eventually, proc};
 
@@ -56,22 +57,44 @@ pub fn assert_asleep(server: &Server) {
 /// once a second.
 #[track_caller]
 pub fn assert_patient(server: &Server) {
-    let (times, lines) = (wakeups(server), server.log().len());
-    thread::sleep(Duration::from_secs(2));
-    let times = wakeups(server) - times;
+    let begin = Instant::now();
+    let (times, lines) = (sleeps(server), server.log().len());
+    thread::sleep(2 * SECOND);
+    let times = sleeps(server) - times;
     let lines = server.log().len() - lines;
-    assert!((2..100).contains(&times), "{times} wake-ups in two seconds");
-    assert!((1..=3).contains(&lines), "{lines} lines in two seconds");
+    let elapsed = begin.elapsed();
+    assert_often(times, 4..=30, elapsed);
+    let seconds = elapsed.as_secs() as usize;
+    let expected = 1..=seconds + 1;
+    assert!(expected.contains(&lines), "{lines} lines in {elapsed:?}");
+}
+
+/// So many `times` in `elapsed` are as many a second as they may be.
+#[track_caller]
+pub fn assert_often(times: u64, each_second: RangeInclusive<u64>, elapsed: Duration) {
+    let rate = times as f64 / elapsed.as_secs_f64();
+    let (least, most) = (*each_second.start() as f64, *each_second.end() as f64);
+    assert!(
+        (least..=most).contains(&rate),
+        "{times} times in {elapsed:?}, not {each_second:?} each second"
+    );
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often the server has gone to sleep so far.
+#[track_caller]
+pub fn sleeps(server: &Server) -> u64 {
+    let times = server.status("voluntary_ctxt_switches");
+    times.parse().expect("a number")
 }
 
 /// How often the server has gone to sleep and been woken, or lost the
 /// processor, so far.
 #[track_caller]
 pub fn wakeups(server: &Server) -> u64 {
-    ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"]
-        .iter()
-        .map(|field| server.status(field).parse::<u64>().expect("a number"))
-        .sum()
+    let pushed_off = server.status("nonvoluntary_ctxt_switches");
+    sleeps(server) + pushed_off.parse::<u64>().expect("a number")
 }
 
 /// Stops the server while `change` is made to its children or clients, so that

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
+use super::orphans::{self, Watched};
 use super::{Lines, binary, eventually, proc, runner, tool};
 
 /// Such a program, as the first process of a process namespace, so that what
@@ -10,12 +11,14 @@ use super::{Lines, binary, eventually, proc, runner, tool};
 pub struct Launcher {
     process: Child,
     stderr: Lines,
+    _watched: Watched,
 }
 
 impl Launcher {
     #[track_caller]
     pub fn start(program: &str, args: &[&str]) -> Self {
-        let mut process = Command::new(tool("unshare"))
+        let mut command = Command::new(tool("unshare"));
+        let mut process = orphans::lead(&mut command)
             .args(["--pid", "--fork", "--kill-child", "--"])
             .arg(tool(program))
             .args(args)
@@ -26,8 +29,14 @@ impl Launcher {
             .unwrap_or_else(|e| panic!("{program}: {e}"));
         Launcher {
             stderr: Lines::of(process.stderr.take()),
+            _watched: Watched::session(process.id() as i32),
             process,
         }
+    }
+
+    /// The process that all of its are below.
+    pub fn pid(&self) -> i32 {
+        self.process.id() as i32
     }
 
     /// The servers that it has started and that are still there, one process

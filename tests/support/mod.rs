@@ -6,8 +6,10 @@
 
 pub mod client;
 pub mod crowd;
+pub mod kernel;
 pub mod launcher;
 pub mod network;
+mod orphans;
 pub mod proc;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
@@ -16,7 +18,9 @@ pub mod resources;
 mod server;
 pub mod slow_motion;
 pub mod strace;
+pub mod terminal;
 pub mod trace;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,7 +57,24 @@ pub fn found<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     result.expect("eventually() returned")
 }
 
-fn holds_within(limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+/// What must be over after `limit` is so a second later. The machine may be busy
+/// with something else for that second: then it is tried again. A limit that is too
+/// long is so every time.
+#[track_caller]
+pub fn assert_in_time(what: &str, limit: Duration, mut attempt: impl FnMut() -> Duration) {
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let elapsed = attempt();
+        if elapsed <= limit + Duration::from_secs(1) {
+            return;
+        }
+        all.push(elapsed);
+    }
+    panic!("{what}: {limit:?} took {all:?}");
+}
+
+/// Polls until `condition` holds, or that long.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
@@ -126,14 +147,25 @@ pub fn many(connections: usize) -> usize {
     }
 }
 
+/// Where `tests/tools.sh` puts what is not to be installed.
+pub fn unpacked_tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
+}
+
 /// Which Debian package brings a tool that the tests call.
 const PACKAGES: &[(&str, &str)] = &[
     ("busybox", "busybox"),
     ("inetd", "openbsd-inetd"),
+    ("ip", "iproute2"),
+    ("dpkg", "dpkg"),
+    ("haproxy", "haproxy"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nc.traditional", "netcat-traditional"),
     ("ncat", "ncat"),
+    ("openrc-run", "openrc"),
     ("prlimit", "util-linux"),
+    ("runsvdir", "runit"),
+    ("s6-svscan", "s6"),
     ("sh", "dash"),
     ("socat", "socat"),
     ("strace", "strace"),
@@ -148,8 +180,10 @@ const PACKAGES: &[(&str, &str)] = &[
 #[track_caller]
 pub fn tool(name: &str) -> PathBuf {
     let path = env::var("PATH").unwrap_or_default();
+    let unpacked = ["bin", "usr/sbin", "sbin"].map(|folder| unpacked_tools().join(folder));
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain(unpacked)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| {

@@ -3,9 +3,11 @@
 
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::{fs, io, mem, panic, thread};
 
 use super::client::set_option;
+use super::tool;
 
 /// Runs `body` on a new thread in a network namespace that has nothing but a
 /// loopback interface. What it starts there, processes and threads, is in it
@@ -44,8 +46,23 @@ fn bring_up_loopback() {
 
 /// Sets `net.ipv4.NAME` of this thread's network.
 pub fn set_ipv4(name: &str, value: &str) {
-    let file = format!("/proc/sys/net/ipv4/{name}");
-    fs::write(&file, value).unwrap_or_else(|e| panic!("{file}: {e}"));
+    set(&format!("/proc/sys/net/ipv4/{name}"), value);
+}
+
+/// Sets `net.ipv6.NAME` of this thread's network.
+pub fn set_ipv6(name: &str, value: &str) {
+    set(&format!("/proc/sys/net/ipv6/{name}"), value);
+}
+
+fn set(file: &str, value: &str) {
+    fs::write(file, value).unwrap_or_else(|e| panic!("{file}: {e}"));
+}
+
+/// One more address of this machine.
+pub fn add_address(address: &str) {
+    let words = ["addr", "add", address, "dev", "lo", "nodad"];
+    let status = Command::new(tool("ip")).args(words).status();
+    assert!(status.is_ok_and(|status| status.success()), "{address}");
 }
 
 /// From here on every packet for `client` is dropped and none is answered, as

@@ -206,9 +206,7 @@ impl Queues {
     /// it: `/proc/net/tcp` takes seconds when thousands of closed connections
     /// linger.
     pub fn of_process(pid: i32) -> Option<Queues> {
-        let is_socket = |target: &str| target.starts_with("socket:");
-        let mut all = descriptors(pid).into_iter();
-        let (number, _) = all.find(|(_, target)| is_socket(target))?;
+        let number = *sockets(pid).first()?;
         Queues::of(&duplicate(pid, number)?)
     }
 }
@@ -220,8 +218,17 @@ fn queued(socket: &impl AsRawFd, request: libc::Ioctl) -> Option<i32> {
     (result == 0).then_some(count)
 }
 
+/// The descriptors of `pid` that are sockets.
+pub fn sockets(pid: i32) -> Vec<i32> {
+    let is_socket = |target: &String| target.starts_with("socket:");
+    let all = descriptors(pid).into_iter();
+    all.filter(|(_, target)| is_socket(target))
+        .map(|(number, _)| number)
+        .collect()
+}
+
 /// A duplicate of another process's descriptor; `None` when either is gone.
-fn duplicate(pid: i32, number: i32) -> Option<OwnedFd> {
+pub fn duplicate(pid: i32, number: i32) -> Option<OwnedFd> {
     let owned = |raw: libc::c_long| {
         // SAFETY: a new descriptor, owned from here on by nobody else.
         (raw >= 0).then(|| unsafe { OwnedFd::from_raw_fd(raw as i32) })

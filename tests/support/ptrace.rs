@@ -59,17 +59,30 @@ impl Traced {
         self.wait()
     }
 
+    /// Lets it run on; see [`Self::wait`].
     #[track_caller]
-    fn wait(&mut self) -> Stop {
+    pub fn run(&self, signal: i32) {
+        request(libc::PTRACE_CONT, self.pid, 0, signal as usize).expect("ptrace: run");
+    }
+
+    /// Its next stop.
+    #[track_caller]
+    pub fn wait(&mut self) -> Stop {
         let pid = self.pid;
-        let status = found("the traced process stops", || {
+        let stopped = || {
             let mut status = 0;
             // SAFETY: `status` is an int.
             let result =
                 unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::WNOHANG) };
             assert!(result >= 0, "waitpid: {}", io::Error::last_os_error());
             (result == pid).then_some(status)
+        };
+        // A single step is over sooner than a sleep.
+        let at_once = (0..200).find_map(|_| {
+            thread::yield_now();
+            stopped()
         });
+        let status = at_once.unwrap_or_else(|| found("the traced process stops", stopped));
         self.gone = !libc::WIFSTOPPED(status);
         if libc::WIFEXITED(status) {
             Stop::Exited(libc::WEXITSTATUS(status))
@@ -127,6 +140,31 @@ impl Traced {
             all.extend(&bytes[..place.iov_len]);
         }
         all
+    }
+
+    /// Its first seccomp filter, as it was installed.
+    #[track_caller]
+    pub fn filter(&self) -> Vec<libc::sock_filter> {
+        const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+        let no_instruction = libc::sock_filter {
+            code: 0,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        };
+        // As many as a filter can have: BPF_MAXINSNS.
+        let mut filter = vec![no_instruction; 4096];
+        let index = ptr::null_mut::<libc::c_void>();
+        let place = filter.as_mut_ptr();
+        // SAFETY: there is room for every filter.
+        let count = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_FILTER, self.pid, index, place) };
+        let error = io::Error::last_os_error();
+        assert!(
+            count > 0,
+            "ptrace: filter: {error} (CONFIG_CHECKPOINT_RESTORE, root)"
+        );
+        filter.truncate(count as usize);
+        filter
     }
 
     /// Writes into its memory, whether it may write there itself or not.

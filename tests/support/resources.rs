@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io, process, ptr};
 
+use super::orphans::{self, Watched};
 use super::{Builder, Server, runner, tool};
 
 /// The number of a user who owns no process.
@@ -37,14 +38,19 @@ pub fn threads_of(processes: u64) -> u64 {
 }
 
 /// A process that does nothing but count for its user's limits.
-pub struct Sleeper(Child);
+pub struct Sleeper(
+    Child,
+    #[expect(dead_code, reason = "is for its drop")] Watched,
+);
 
 impl Sleeper {
     #[track_caller]
     pub fn start(user: u32) -> Self {
         let mut command = Command::new(tool("sleep"));
-        command.arg("600").uid(user).stdin(Stdio::null());
-        Sleeper(command.spawn().expect("sleep runs"))
+        orphans::lead(command.arg("600").uid(user).stdin(Stdio::null()));
+        let sleeper = command.spawn().expect("sleep runs");
+        let watched = Watched::session(sleeper.id() as i32);
+        Sleeper(sleeper, watched)
     }
 }
 
@@ -93,22 +99,27 @@ fn change_soft_limit(pid: i32, resource: libc::__rlimit_resource_t, value: u64) 
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// `None` where this machine lets us make none.
-    pub fn new(threads: u64) -> Option<Self> {
+    /// Under the hierarchy of version 1 that has the limit, or in that of version 2.
+    #[track_caller]
+    pub fn new(threads: u64) -> Self {
         let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
-        roots.iter().find_map(|root| {
-            let name = format!("rot13d-test-{}", process::id());
-            let folder = Path::new(root).join(name);
+        let name = format!("rot13d-test-{}", process::id());
+        let made = roots.iter().find_map(|root| {
+            // In version 2 the limit has to be handed down first.
+            let _ = fs::write(Path::new(root).join("cgroup.subtree_control"), "+pids");
+            let folder = Path::new(root).join(&name);
             fs::create_dir(&folder).ok()?;
             let cgroup = Cgroup(folder);
             let limit = cgroup.0.join("pids.max");
             fs::write(limit, threads.to_string()).ok()?;
             Some(cgroup)
-        })
+        });
+        made.expect("a cgroup with a limit on processes (are you root, and is it mounted?)")
     }
 
     pub fn add(&self, pid: i32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a cgroup takes a process");
+        let file = self.0.join("cgroup.procs");
+        fs::write(file, pid.to_string()).expect("a cgroup takes a process");
     }
 }
 

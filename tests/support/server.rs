@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io, thread};
 
+use super::orphans::Watched;
 use super::proc::{self, Memory, Queues};
 use super::{Scratch, binary, client, eventually, found, runner, tool, trace};
 
@@ -186,9 +187,17 @@ impl Builder {
     }
 
     pub fn ignored_signal(self, signal: i32) -> Self {
+        self.signal_action(signal, libc::SIG_IGN)
+    }
+
+    pub fn default_signal(self, signal: i32) -> Self {
+        self.signal_action(signal, libc::SIG_DFL)
+    }
+
+    fn signal_action(self, signal: i32, action: libc::sighandler_t) -> Self {
         self.before_exec(move || {
-            // SAFETY: no handler is installed, only SIG_IGN.
-            let old = unsafe { libc::signal(signal, libc::SIG_IGN) };
+            // SAFETY: no handler is installed, only SIG_IGN or SIG_DFL.
+            let old = unsafe { libc::signal(signal, action) };
             check(if old == libc::SIG_ERR { -1 } else { 0 })
         })
     }
@@ -248,6 +257,7 @@ impl Builder {
     #[track_caller]
     pub fn start(mut self) -> Server {
         let (mut process, command) = self.spawn();
+        let watched = Watched::session(process.id() as i32);
         let mut server = Server {
             pid: process.id() as i32,
             leader: process.id() as i32,
@@ -259,6 +269,7 @@ impl Builder {
             trace: self.trace.take(),
             command,
             is_alone: false,
+            _watched: watched,
         };
         let listening = |server: &Server| match self.ready {
             Ready::Port => server.stdout.all().first()?.parse().ok(),
@@ -346,6 +357,7 @@ pub struct Server {
     command: String,
     /// It has ended and left nobody behind: both its outputs are closed.
     is_alone: bool,
+    _watched: Watched,
 }
 
 impl Server {
@@ -370,6 +382,11 @@ impl Server {
     /// The server itself, not strace or another wrapper around it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Whether it was started by us, and not by a wrapper that lives on.
+    pub fn leader_is_it(&self) -> bool {
+        self.pid == self.leader
     }
 
     /// Where a client reaches it: the loopback address of the kind it serves.

@@ -5,12 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::orphans::{self, Watched};
 use super::{Scratch, eventually, tool};
 
 /// Writes all calls of a process to a file until it is dropped.
 pub struct Strace {
     process: Child,
     scratch: Scratch,
+    _watched: Watched,
 }
 
 impl Strace {
@@ -18,7 +20,8 @@ impl Strace {
     #[track_caller]
     pub fn attach(pid: i32, options: &[&str]) -> Self {
         let scratch = Scratch::new();
-        let process = Command::new(tool("strace"))
+        let mut command = Command::new(tool("strace"));
+        let process = orphans::lead(&mut command)
             .args(["-qq", "-o"])
             .arg(scratch.path("trace"))
             .args(options)
@@ -26,7 +29,12 @@ impl Strace {
             .stdin(Stdio::null())
             .spawn()
             .expect("strace runs");
-        let strace = Strace { process, scratch };
+        let _watched = Watched::session(process.id() as i32);
+        let strace = Strace {
+            process,
+            scratch,
+            _watched,
+        };
         // The call in which it slept begins anew.
         eventually("strace has taken hold", || {
             fs::metadata(strace.file()).is_ok_and(|file| file.len() > 0)

@@ -18,6 +18,7 @@ const INK: &str = "#1f2328";
 const FAINT: &str = "#656d76";
 const GRID: &str = "#d8dee4";
 pub const OURS: &str = "#d4480b";
+pub const FIRST: &str = "#e8a33d";
 pub const RIVAL: &str = "#5b7c99";
 pub const OUTSIDE: &str = "#b9c4cf";
 const PARTS: [&str; 6] = [

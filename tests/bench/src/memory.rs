@@ -84,6 +84,12 @@ pub fn wait_for_quiet() {
     const LIMIT: Duration = Duration::from_secs(70);
     let begin = Instant::now();
     while time_wait() > 500 && begin.elapsed() < LIMIT {
+        eprint!(
+            "\r{:4} s  waiting for {} closed connections to expire{:20}",
+            begin.elapsed().as_secs(),
+            time_wait(),
+            ""
+        );
         thread::sleep(Duration::from_millis(200));
     }
 }

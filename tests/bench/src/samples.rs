@@ -38,6 +38,55 @@ impl Spread {
     }
 }
 
+/// A median, and the interval that holds the true one in 99 of 100 runs.
+#[derive(Clone, Copy)]
+pub struct Interval {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
+    pub rounds: usize,
+}
+
+impl Interval {
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        if values.is_empty() {
+            return None;
+        }
+        values.sort_by(f64::total_cmp);
+        let rounds = values.len();
+        let outer = outer_ranks(rounds);
+        Some(Self {
+            low: values[outer],
+            median: quantile(&values, 0.5),
+            high: values[rounds - 1 - outer],
+            rounds,
+        })
+    }
+
+    /// How far from one the median may be by chance alone, where one is the truth.
+    pub fn distance_from_one(self) -> f64 {
+        (1.0 - self.low).max(self.high - 1.0)
+    }
+}
+
+/// How many of `rounds` sorted values may be left out at either end so that the true
+/// median is between the others with a probability of 99 %. Nothing is known of how
+/// the values are spread, only that each is as likely above the true median as below:
+/// so how many are below is a number of heads among `rounds` tosses of a coin. Under
+/// eight values the smallest and the largest are the best there is.
+fn outer_ranks(rounds: usize) -> usize {
+    let tosses = rounds as f64;
+    let mut chance = 0.5_f64.powi(rounds as i32);
+    let mut below = chance;
+    let mut heads = 0_usize;
+    while below <= 0.005 {
+        chance *= (tosses - heads as f64) / (heads + 1) as f64;
+        below += chance;
+        heads += 1;
+    }
+    heads.saturating_sub(1)
+}
+
 /// The quantile of sorted values, between neighbours where it falls there.
 pub fn quantile(sorted: &[f64], part: f64) -> f64 {
     let place = part * (sorted.len() - 1) as f64;
@@ -79,15 +128,23 @@ impl Samples {
     /// `rival` over `base`, round by round: what drifts with the machine's other
     /// work is in both and goes.
     pub fn ratio(&self, measure: &str, rival: &str, base: &str) -> Option<Spread> {
+        Spread::of(self.ratios(measure, rival, base))
+    }
+
+    /// How far the median of these ratios may be off.
+    pub fn ratio_interval(&self, measure: &str, rival: &str, base: &str) -> Option<Interval> {
+        Interval::of(self.ratios(measure, rival, base))
+    }
+
+    fn ratios(&self, measure: &str, rival: &str, base: &str) -> Vec<f64> {
         let bases = self.rows(measure, base);
-        let ratios = self
-            .rows(measure, rival)
+        self.rows(measure, rival)
             .iter()
             .filter_map(|(round, outcome)| {
                 let (_, base) = bases.iter().find(|(other, _)| other == round)?;
                 Some(outcome.as_ref().ok()? / base.as_ref().ok()?)
-            });
-        Spread::of(ratios.collect())
+            })
+            .collect()
     }
 
     /// Why a rival has no figure, if it was tried.
@@ -153,5 +210,46 @@ impl Samples {
             );
         }
         Ok(samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interval, Samples, outer_ranks};
+
+    #[test]
+    fn the_interval_is_that_of_the_tables_of_the_sign_test() {
+        // Ranks from one, as the tables give them, for 99 %.
+        for (rounds, rank) in [
+            (8, 1),
+            (10, 1),
+            (12, 2),
+            (15, 3),
+            (20, 4),
+            (25, 6),
+            (50, 16),
+        ] {
+            assert_eq!(outer_ranks(rounds) + 1, rank, "{rounds} rounds");
+        }
+        assert_eq!(outer_ranks(1), 0);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_a_round() {
+        let mut samples = Samples::default();
+        for (round, drift) in [1.0, 10.0, 100.0].into_iter().enumerate() {
+            samples.add("rate", "base", round as u32, Ok(drift));
+            samples.add("rate", "rival", round as u32, Ok(drift * 1.5));
+        }
+        samples.add("rate", "rival", 3, Err("silent".into()));
+        let ratio = samples.ratio_interval("rate", "rival", "base").unwrap();
+        assert_eq!((ratio.low, ratio.median, ratio.high), (1.5, 1.5, 1.5));
+        assert_eq!(ratio.rounds, 3);
+    }
+
+    #[test]
+    fn the_noise_is_the_end_that_is_further_from_one() {
+        let noise = Interval::of(vec![0.96, 1.0, 1.01]).unwrap();
+        assert!((noise.distance_from_one() - 0.04).abs() < 1e-12);
     }
 }

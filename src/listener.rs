@@ -1,0 +1,185 @@
+//! Makes the listener, or takes the socket that is standard input; and what the
+//! first three descriptors are.
+
+use crate::log::{fatal, fatal_at, must};
+use crate::sys::{self, LISTENER, STDERR, STDIN};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use rot13d_pure::address::Address;
+use rot13d_pure::args::{Config, idle_part};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::{self, Errno, Result};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{self, AddressFamily, SocketAddr, SocketAddrAny, SocketType};
+
+/// A client without a process yet.
+pub struct Client {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// Where it comes from.
+    pub address: Address,
+}
+
+/// Bytes that the kernel may hold for a client in each direction. It doubles the
+/// number, for needs of its own (socket(7)).
+const SOCKET_BUFFER: usize = 65536;
+
+/// Closes every descriptor that was inherited, but for the first three, and opens a
+/// placeholder for those of them that are closed. So no socket is ever taken for
+/// standard error.
+pub fn settle_descriptors() {
+    sys::close_from(3);
+    while open_placeholder() < LISTENER.as_raw_fd() {}
+    sys::close(LISTENER);
+}
+
+/// Opens something that can neither be read nor written at the lowest descriptor
+/// that is free: the root directory, which is there even without /dev/null.
+fn open_placeholder() -> i32 {
+    let placeholder = fs::open(c"/", OFlags::PATH, Mode::empty());
+    must("open", placeholder).into_raw_fd()
+}
+
+/// Puts a placeholder in the place of one of the first three descriptors.
+pub fn give_up(fd: BorrowedFd<'static>) {
+    sys::close(fd);
+    open_placeholder();
+}
+
+/// Makes the listener, or with `-i` takes the socket that is standard input. If that
+/// is a client's, there is no listener but only this client.
+pub fn open(config: &Config) -> Option<Client> {
+    if config.inherit {
+        return inherit(config);
+    }
+    let host = config.host.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    let mut address = SocketAddrV6::new(host, config.port, 0, 0);
+    let mut socket = open_socket(&address);
+    if config.host.is_none() && matches!(socket, Err(Errno::AFNOSUPPORT)) {
+        // Every address of a kernel without IPv6.
+        address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
+        socket = open_socket(&address);
+    }
+    let failed = |call, error| fatal_at(call, &Address::Internet(address), error);
+    match socket {
+        Ok(socket) => take_for_listener(socket),
+        Err(error) => failed("socket", error),
+    }
+    if let Err(error) = set_options(LISTENER, config).and_then(|()| take_ipv4_as_well(&address)) {
+        failed("setsockopt", error);
+    }
+    if let Err(error) = bind(&address) {
+        failed("bind", error);
+    }
+    if let Err(error) = net::listen(LISTENER, config.backlog as i32) {
+        failed("listen", error);
+    }
+    None
+}
+
+/// A socket of the family of `address`.
+fn open_socket(address: &SocketAddrV6) -> Result<OwnedFd> {
+    let family = match address.ip().to_ipv4_mapped() {
+        Some(_) => AddressFamily::INET,
+        None => AddressFamily::INET6,
+    };
+    net::socket(family, SocketType::STREAM, None)
+}
+
+/// An IPv6 listener takes IPv4 clients, too, whatever the system's default is.
+fn take_ipv4_as_well(address: &SocketAddrV6) -> Result<()> {
+    match address.ip().to_ipv4_mapped() {
+        Some(_) => Ok(()),
+        None => sockopt::set_ipv6_v6only(LISTENER, false),
+    }
+}
+
+fn bind(address: &SocketAddrV6) -> Result<()> {
+    match address.ip().to_ipv4_mapped() {
+        Some(ip) => net::bind(LISTENER, &SocketAddrV4::new(ip, address.port())),
+        None => net::bind(LISTENER, address),
+    }
+}
+
+/// The socket becomes the descriptor that is the listener's.
+fn take_for_listener(socket: OwnedFd) {
+    // It is the first that was opened since `settle_descriptors`.
+    assert!(socket.into_raw_fd() == LISTENER.as_raw_fd());
+}
+
+/// What every client inherits from the listener, so that it costs no call per
+/// connection. (Not so the receive timeout: with it, accept would fail with EINTR
+/// in spite of SA_RESTART, signal(7).)
+///
+/// Each is tried; the error is that of the first that failed.
+fn set_options(socket: BorrowedFd<'_>, config: &Config) -> Result<()> {
+    sockopt::set_socket_timeout(socket, Timeout::Send, idle_part(config.idle))
+        .and(sockopt::set_socket_reuseaddr(socket, true))
+        .and(sockopt::set_socket_keepalive(socket, true))
+        .and(sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER))
+        .and(sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER))
+        .and(sockopt::set_tcp_nodelay(socket, true))
+        .and(sockopt::set_socket_oobinline(socket, true))
+}
+
+/// Takes the socket that is standard input: a listener, or a client's.
+fn inherit(config: &Config) -> Option<Client> {
+    if is_stderr_the_socket() {
+        // inetd(8) does that. The log must not come to the client.
+        give_up(STDERR);
+    }
+    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
+    // Whoever opened it may have used it in another way.
+    let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
+    // No option is fatal here: a UNIX-domain socket has not all of them.
+    if listens {
+        take_for_listener(duplicate_stdin());
+        let _ = set_options(LISTENER, config);
+        return None;
+    }
+    // Something to close in place of a listener.
+    open_placeholder();
+    let client = Client {
+        socket: duplicate_stdin(),
+        address: net::getpeername(STDIN).map_or(Address::Local, address_of),
+    };
+    let _ = set_options(client.socket.as_fd(), config);
+    Some(client)
+}
+
+fn duplicate_stdin() -> OwnedFd {
+    must("dup", io::dup(STDIN))
+}
+
+/// Whether standard error is the same socket as standard input; before Linux 4.12,
+/// which does not say, whether it is any (socket(7), `SO_COOKIE`).
+fn is_stderr_the_socket() -> bool {
+    match (sockopt::socket_cookie(STDIN), sockopt::socket_cookie(STDERR)) {
+        (Ok(stdin), Ok(stderr)) => stdin == stderr,
+        _ => sockopt::socket_type(STDERR).is_ok(),
+    }
+}
+
+/// Where the server listens; ends the server if it could never serve a client there.
+pub fn local_address() -> Address {
+    let address = address_of(Some(must("getsockname", net::getsockname(LISTENER))));
+    // A client takes one more descriptor. If the limit has no room for it, it never
+    // will have; if the system is short of files, it may have some later.
+    if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
+        fatal("accept", error);
+    }
+    address
+}
+
+/// What the kernel says of the other end of a socket, or of our own. A socket of the
+/// UNIX domain may have a name, but no address.
+pub fn address_of(name: Option<SocketAddrAny>) -> Address {
+    match name.map(SocketAddr::try_from) {
+        Some(Ok(SocketAddr::V6(address))) => Address::Internet(address),
+        Some(Ok(SocketAddr::V4(address))) => {
+            let ip = address.ip().to_ipv6_mapped();
+            Address::Internet(SocketAddrV6::new(ip, address.port(), 0, 0))
+        }
+        _ => Address::Local,
+    }
+}

@@ -1,0 +1,137 @@
+//! One line of text, put together in a fixed buffer.
+
+use rustix::io::Errno;
+
+/// Bytes that a line may have, its newline included. What does not fit is cut.
+pub const CAPACITY: usize = 256;
+
+/// A line that is being put together.
+pub struct Line {
+    bytes: [u8; CAPACITY],
+    length: usize,
+}
+
+/// What a line can be put together from.
+pub trait Show {
+    /// Adds it to `line`.
+    fn show(&self, line: &mut Line);
+}
+
+impl Line {
+    /// An empty line.
+    #[allow(clippy::new_without_default, reason = "only ever made by name")]
+    pub const fn new() -> Self {
+        Self { bytes: [0; CAPACITY], length: 0 }
+    }
+
+    /// Adds `part`.
+    pub fn add(&mut self, part: &(impl Show + ?Sized)) {
+        part.show(self);
+    }
+
+    /// Adds one byte. The last place is kept for the newline.
+    pub fn push(&mut self, byte: u8) {
+        if self.length < CAPACITY - 1 {
+            self.put(byte);
+        }
+    }
+
+    /// Adds `number` in hexadecimal, without leading zeros.
+    pub fn hexadecimal(&mut self, number: u16) {
+        for shift in [12, 8, 4, 0] {
+            let rest = number >> shift;
+            if rest > 0 || shift == 0 {
+                let digit = (rest & 15) as u8;
+                self.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+            }
+        }
+    }
+
+    /// Ends the line with a newline and returns all of it.
+    pub fn finish(&mut self) -> &[u8] {
+        self.put(b'\n');
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn put(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+}
+
+/// Text of the program's own.
+impl Show for str {
+    fn show(&self, line: &mut Line) {
+        self.bytes().for_each(|byte| line.push(byte));
+    }
+}
+
+/// A word of the command line. What could break the line or the terminal is
+/// shown as `?`.
+impl Show for [u8] {
+    fn show(&self, line: &mut Line) {
+        for &byte in self {
+            let printable = byte == b' ' || byte.is_ascii_graphic();
+            line.push(if printable { byte } else { b'?' });
+        }
+    }
+}
+
+/// In decimal, without leading zeros.
+impl Show for u32 {
+    fn show(&self, line: &mut Line) {
+        // Counted, not divided: some processors cannot divide.
+        let mut rest = *self;
+        for place in (0..10).rev().map(|exponent| 10u32.pow(exponent)) {
+            let mut digit = b'0';
+            while rest >= place {
+                rest -= place;
+                digit += 1;
+            }
+            if *self >= place || place == 1 {
+                line.push(digit);
+            }
+        }
+    }
+}
+
+/// A process, or how one ended; these are never negative.
+impl Show for i32 {
+    fn show(&self, line: &mut Line) {
+        self.unsigned_abs().show(line);
+    }
+}
+
+/// An error of the system in words, errno(3); by its number, if it is one that a
+/// user hardly ever sees.
+impl Show for Errno {
+    fn show(&self, line: &mut Line) {
+        let words = match *self {
+            Errno::PERM => "not permitted",
+            Errno::AGAIN => "temporarily unavailable",
+            Errno::NOMEM => "out of memory",
+            Errno::ACCESS => "permission denied",
+            Errno::INVAL => "invalid argument",
+            Errno::NFILE => "file table full",
+            Errno::MFILE => "too many open files",
+            Errno::NOTSOCK => "not a socket",
+            Errno::AFNOSUPPORT => "address family not supported",
+            Errno::ADDRINUSE => "address in use",
+            Errno::ADDRNOTAVAIL => "address not available",
+            Errno::NOBUFS => "no buffer space",
+            other => {
+                "error ".show(line);
+                return other.raw_os_error().show(line);
+            }
+        };
+        words.show(line);
+    }
+}
+
+impl<T: Show + ?Sized> Show for &T {
+    fn show(&self, line: &mut Line) {
+        (**self).show(line);
+    }
+}

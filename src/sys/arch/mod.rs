@@ -1,0 +1,36 @@
+//! What differs from one architecture to the next: one file for each, with the same
+//! items in the same order.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | `AUDIT_ARCH` | how a seccomp filter knows the calls of this architecture |
+//! | `rot13d_start` | the entry point: moves to the parent's stack, calls [`start`] |
+//! | `restore_signal` | where a signal handler returns to |
+//! | `syscall` | any system call |
+//! | `syscall_with_token` | the same with the token in the fifth argument |
+//! | `clone_with_token` | clone(2) onto the stack of a child, and its first steps |
+//!
+//! [`start`]: super::start::start
+
+use super::memory::Session;
+use rustix::fd::RawFd;
+
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(target_arch = "arm", path = "arm.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+mod this;
+
+pub use this::*;
+
+/// How a child starts: [`clone_with_token`] brings this into registers.
+pub struct Child {
+    /// The top of its stack, where the room of its session begins.
+    pub stack: *mut u8,
+    /// What it runs.
+    pub session: Session,
+    /// The socket of its client.
+    pub socket: RawFd,
+    /// The last two arguments of `session`.
+    pub numbers: [u32; 2],
+}

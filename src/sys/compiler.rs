@@ -1,0 +1,99 @@
+//! Functions that the compiler calls by their names, wherever it likes: there is no
+//! C library that would have them.
+//!
+//! Each is a loop that the compiler must not recognise as the function itself, or
+//! it would call itself for ever: hence the volatile access.
+
+use core::ffi::{c_char, c_int, c_void};
+
+/// # Safety
+///
+/// memcpy(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
+    // SAFETY: the caller's; copied upwards, an overlap would do no harm either.
+    unsafe { copy_up(to.cast(), from.cast(), count) };
+    to
+}
+
+/// # Safety
+///
+/// memmove(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
+    let (bytes_to, bytes_from) = (to.cast::<u8>(), from.cast::<u8>());
+    if to.addr() <= from.addr() {
+        // SAFETY: the caller's; no byte is overwritten before it is copied.
+        unsafe { copy_up(bytes_to, bytes_from, count) };
+        return to;
+    }
+    for at in (0..count).rev() {
+        // SAFETY: as above.
+        unsafe { bytes_to.add(at).write_volatile(*bytes_from.add(at)) };
+    }
+    to
+}
+
+/// Copies from the first byte to the last.
+///
+/// # Safety
+///
+/// Both have `count` bytes; if they overlap, `to` is the lower one.
+unsafe fn copy_up(to: *mut u8, from: *const u8, count: usize) {
+    for at in 0..count {
+        // SAFETY: the caller's.
+        unsafe { to.add(at).write_volatile(*from.add(at)) };
+    }
+}
+
+/// # Safety
+///
+/// memset(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(to: *mut c_void, value: c_int, count: usize) -> *mut c_void {
+    for at in 0..count {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<u8>().add(at).write_volatile(value as u8) };
+    }
+    to
+}
+
+/// # Safety
+///
+/// memcmp(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(one: *const c_void, other: *const c_void, count: usize) -> c_int {
+    for at in 0..count {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe {
+            let other = other.cast::<u8>().add(at);
+            (one.cast::<u8>().add(at).read_volatile(), *other)
+        };
+        if a != b {
+            return c_int::from(a) - c_int::from(b);
+        }
+    }
+    0
+}
+
+/// # Safety
+///
+/// bcmp(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(one: *const c_void, other: *const c_void, count: usize) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { memcmp(one, other, count) }
+}
+
+/// # Safety
+///
+/// strlen(3)
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const c_char) -> usize {
+    let mut length = 0;
+    // SAFETY: the caller's; never past the NUL byte.
+    while unsafe { text.add(length).read_volatile() } != 0 {
+        length += 1;
+    }
+    length
+}

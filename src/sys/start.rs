@@ -1,0 +1,140 @@
+//! How the program starts: the initial stack, as the kernel hands it over; and how
+//! it ends if it is wrong about itself.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
+use libc::c_char;
+
+/// The parent's stack. The kernel's has whatever limit was inherited, which may
+/// not leave room for a signal frame.
+#[repr(C, align(16))]
+pub struct Stack(UnsafeCell<[u8; STACK]>);
+
+/// A signal frame may have 11 KiB (x86_64 with AVX-512) or 20 (aarch64 with SVE).
+pub const STACK: usize = 64 * 1024;
+
+// SAFETY: nobody refers to what is in it but by the stack pointer.
+unsafe impl Sync for Stack {}
+
+pub static PARENT_STACK: Stack = Stack(UnsafeCell::new([0; STACK]));
+
+/// The addresses of the parent's stack.
+pub fn parent_stack() -> Range<usize> {
+    let start = PARENT_STACK.0.get().addr();
+    start..start + STACK
+}
+
+/// What the kernel has handed over.
+pub struct Process {
+    /// `argc`, then `argv`.
+    initial_stack: *const usize,
+    /// Where the code is, in whole pages.
+    pub code: Range<usize>,
+}
+
+impl Process {
+    /// The arguments, without the program's name. There may be not even that.
+    pub fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
+        // SAFETY: the initial stack is there as long as the process, and is written
+        // by nobody. It has `argc` pointers to strings behind `argc` (ELF ABI).
+        let argument = |at| unsafe {
+            let word = *self.initial_stack.add(1 + at) as *const c_char;
+            CStr::from_ptr(word).to_bytes()
+        };
+        // SAFETY: as above.
+        let count = unsafe { *self.initial_stack };
+        (1..count).map(argument)
+    }
+}
+
+/// The first Rust code, called by the entry point of [`super::arch`] on the parent's
+/// stack.
+///
+/// # Safety
+///
+/// `initial_stack` is what the stack pointer was at the start of the process.
+pub unsafe extern "C" fn start(initial_stack: *const usize) -> ! {
+    // SAFETY: the caller's; the entries are what getauxval(3) says.
+    let process = unsafe {
+        let auxv = Auxv::behind(initial_stack);
+        let random = auxv.get(libc::AT_RANDOM as usize) as *const usize;
+        assert!(!random.is_null(), "Linux 2.6.29 and later hands over random bytes");
+        super::TOKEN.store(random.read_unaligned(), Relaxed);
+        Process { initial_stack, code: code(&auxv) }
+    };
+    crate::main(process)
+}
+
+/// The auxiliary vector, getauxval(3): pairs of a type and a value.
+struct Auxv(*const [usize; 2]);
+
+impl Auxv {
+    /// # Safety
+    ///
+    /// As of [`start`]: `argc`, `argv`, a null pointer, `envp`, a null pointer, and
+    /// then it.
+    unsafe fn behind(initial_stack: *const usize) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut word = initial_stack.add(1 + *initial_stack + 1);
+            while *word != 0 {
+                word = word.add(1);
+            }
+            Self(word.add(1).cast())
+        }
+    }
+
+    /// The value of the entry of that `kind`, or 0.
+    fn get(&self, kind: usize) -> usize {
+        let mut entry = self.0;
+        // SAFETY: it ends with an entry of type AT_NULL.
+        unsafe {
+            while (*entry)[0] != libc::AT_NULL as usize {
+                if (*entry)[0] == kind {
+                    return (*entry)[1];
+                }
+                entry = entry.add(1);
+            }
+        }
+        0
+    }
+}
+
+/// An entry of the program headers, elf(5).
+#[cfg(target_pointer_width = "64")]
+type ProgramHeader = libc::Elf64_Phdr;
+#[cfg(target_pointer_width = "32")]
+type ProgramHeader = libc::Elf32_Phdr;
+
+/// Where the executable segment is in memory, in whole pages. It begins with the
+/// ELF header, which the program headers follow.
+///
+/// # Safety
+///
+/// `auxv` is that of this process.
+unsafe fn code(auxv: &Auxv) -> Range<usize> {
+    let page = auxv.get(libc::AT_PAGESZ as usize);
+    let start = auxv.get(libc::AT_PHDR as usize) & !(page - 1);
+    let headers = auxv.get(libc::AT_PHDR as usize) as *const ProgramHeader;
+    for at in 0..auxv.get(libc::AT_PHNUM as usize) {
+        // SAFETY: there are so many of them, mapped with the code.
+        let header = unsafe { &*headers.add(at) };
+        if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
+            let end = start + (header.p_vaddr + header.p_memsz) as usize;
+            return start..(end + page - 1) & !(page - 1);
+        }
+    }
+    // Not this program: then nothing is kept from the children, and it says so.
+    0..usize::MAX
+}
+
+/// A panic, which no path should reach, ends this process in order. In a child
+/// nothing can be used that the parent has: no statics.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    let _ = rustix::io::write(super::STDERR, b"rot13d: fatal: panic\n");
+    super::exit(111)
+}
