@@ -85,7 +85,7 @@ test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
 test-boards: tools ## the suite against each binary, under qemu-user
 	@sh tests/boards.sh test $(BOARDS)
 
-boot: ## boot Debian kernels with the server in them, as a child and as PID 1
+boot: ## boot Debian kernels with the server in them; how many clients a board carries
 	@sh tests/boards.sh boot
 
 install: ## what is built, and the manual page, into $(DESTDIR)$(PREFIX)

@@ -86,7 +86,7 @@ fn run() -> Option<()> {
 }
 
 fn read_order() -> Option<(u16, i32)> {
-    let mut line = [0; 32];
+    let mut line = [0; 16];
     let length = read(INPUT, &mut line).ok()?;
     let text = core::str::from_utf8(line.get(..length)?).ok()?;
     let (port, most) = text.trim().split_once(' ')?;
