@@ -1,20 +1,12 @@
-//! The command line: from words to a checked [`Config`], or to what is wrong
-//! with them and what would be right.
+//! The command line: from words to a checked [`Config`], or to a [`UsageError`].
 
 use crate::address;
-use crate::message::{Line, Show};
+use crate::usage::{PORT, Range, UsageError};
 use core::net::Ipv6Addr;
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
 /// Most clients at once that `-c` may ask for.
 pub const MOST_CLIENTS: u32 = 30_000;
-
-/// What `-h` prints, and what follows a usage error.
-pub const USAGE: &str = "\
-usage: rot13d [-1hivV] [-b backlog] [-c limit] [-C per-source] [-g gid] [-k grace]
-             [-t idle] [-T lifetime] [-u uid] [host [port]]
-";
 
 /// What the command line asks for, every part checked.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -92,32 +84,12 @@ pub enum Invocation {
     Version,
 }
 
-/// What is wrong with the command line. Shown, it says what would be right.
-#[derive(Debug, PartialEq, Eq)]
-pub enum UsageError<'a> {
-    /// There is no option with this letter.
-    UnknownOption(u8),
-    /// The option's number is not there, is none, or is not in the range.
-    OptionValue(u8, Range, Option<&'a [u8]>),
-    /// This is no numeric address.
-    Host(&'a [u8]),
-    /// This is no port.
-    Port(&'a [u8]),
-    /// This comes after the port.
-    TooMany(&'a [u8]),
-}
-
-/// What a number may be.
-type Range = &'static RangeInclusive<u32>;
-
 /// Clients.
 const COUNT: Range = &(1..=MOST_CLIENTS);
 /// A backlog, or seconds.
 const INTEGER: Range = &(0..=i32::MAX as u32);
 /// A user or a group. The last number is none (setresuid(2)).
 const ID: Range = &(0..=u32::MAX - 1);
-const PORT: Range = &(0..=u16::MAX as u32);
-
 /// Parses the words after the program's name, as getopt(3) would: options may
 /// stand together (`-1v`), a number may follow its letter or be the next word,
 /// `--` ends the options.
@@ -188,11 +160,7 @@ fn parse_letters<'a>(
         };
         // It is the rest of the word, or the next one.
         let own = core::mem::take(&mut letters);
-        let value = if own.is_empty() {
-            words.next()
-        } else {
-            Some(own)
-        };
+        let value = if own.is_empty() { words.next() } else { Some(own) };
         match value.and_then(|value| parse_number(value, range)) {
             Some(number) => *place = number,
             None => return Err(UsageError::OptionValue(letter, range, value)),
@@ -209,44 +177,4 @@ fn parse_number(word: &[u8], range: Range) -> Option<u32> {
         number = number.checked_mul(10)?.checked_add(digit)?;
     }
     (!word.is_empty() && range.contains(&number)).then_some(number)
-}
-
-impl Show for UsageError<'_> {
-    fn show(&self, line: &mut Line) {
-        match self {
-            Self::UnknownOption(letter) => {
-                "unknown option -".show(line);
-                [*letter].show(line);
-            }
-            Self::OptionValue(letter, range, value) => {
-                "-".show(line);
-                [*letter].show(line);
-                show_range(range, *value, line);
-            }
-            Self::Host(word) => {
-                "no IPv4 or IPv6 address: ".show(line);
-                word.show(line);
-            }
-            Self::Port(word) => {
-                "port".show(line);
-                show_range(PORT, Some(word), line);
-            }
-            Self::TooMany(word) => {
-                "one argument too many: ".show(line);
-                word.show(line);
-            }
-        }
-    }
-}
-
-/// What a number may be, and what it was.
-fn show_range(range: Range, given: Option<&[u8]>, line: &mut Line) {
-    " takes a number from ".show(line);
-    range.start().show(line);
-    " to ".show(line);
-    range.end().show(line);
-    if let Some(given) = given {
-        ", not ".show(line);
-        given.show(line);
-    }
 }

@@ -35,14 +35,14 @@ const RULES: &[Rule] = &[
     // Waiting: at the limit, in a pause, after SIGSTOP and SIGCONT.
     allow_if(libc::SYS_futex, &[Argument(4, Token)]),
     #[cfg(target_pointer_width = "32")]
-    allow_if(sys::SYS_FUTEX_TIME64, &[Argument(4, Token)]),
+    allow_if(sys::wait::SYS_FUTEX_TIME64, &[Argument(4, Token)]),
     #[cfg(target_pointer_width = "64")]
     allow(libc::SYS_ppoll),
     #[cfg(target_pointer_width = "32")]
     allow(libc::SYS_poll),
     allow(libc::SYS_nanosleep),
     #[cfg(target_pointer_width = "32")]
-    allow(sys::SYS_CLOCK_NANOSLEEP_TIME64),
+    allow(sys::wait::SYS_CLOCK_NANOSLEEP_TIME64),
     allow(libc::SYS_restart_syscall),
     // A message: the time, and a standard error that is a socket.
     allow(libc::SYS_sysinfo),
@@ -99,13 +99,11 @@ enum Step {
     Return(u32),
 }
 
-/// Offsets in `struct seccomp_data`: the call's number, the architecture, the low half
-/// of the first argument. The high half follows.
+/// Offsets in `struct seccomp_data`. Of an argument the low half is first.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// The filter without the token.
 static PROGRAM: [Step; length(RULES)] = compile(RULES);
 
 /// How many steps [`compile`] makes of `rules`.
@@ -152,10 +150,7 @@ const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
             let (skip_low, skip_high) = (skip(at + 2, next - 1), skip(at + 4, next - 1));
             let (low, high) = match value {
                 Exactly(value) => (Step::Expect(value, skip_low), Step::Expect(0, skip_high)),
-                Token => (
-                    Step::ExpectTokenLow(skip_low),
-                    Step::ExpectTokenHigh(skip_high),
-                ),
+                Token => (Step::ExpectTokenLow(skip_low), Step::ExpectTokenHigh(skip_high)),
             };
             program[at + 1] = Step::Load(ARGUMENTS + 8 * argument);
             program[at + 2] = low;
@@ -182,12 +177,7 @@ const fn skip(at: usize, target: usize) -> u8 {
 /// filters, it says so, and the server goes on without.
 pub fn install() {
     let token = sys::token();
-    let mut filter = [Instruction {
-        code: 0,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    }; PROGRAM.len()];
+    let mut filter = [Instruction { code: 0, jt: 0, jf: 0, k: 0 }; PROGRAM.len()];
     for (instruction, step) in filter.iter_mut().zip(&PROGRAM) {
         *instruction = instruction_of(*step, token);
     }

@@ -19,12 +19,9 @@ pub struct Slot {
     source: [AtomicU32; 4],
 }
 
-static SLOTS: [Slot; MOST_CLIENTS as usize] = [const {
-    Slot {
-        process: AtomicI32::new(0),
-        source: [const { AtomicU32::new(0) }; 4],
-    }
-}; MOST_CLIENTS as usize];
+static SLOTS: [Slot; MOST_CLIENTS as usize] =
+    [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU32::new(0) }; 4] } };
+        MOST_CLIENTS as usize];
 
 /// Slots that were ever used: no search goes further.
 static USED: AtomicU32 = AtomicU32::new(0);
@@ -54,10 +51,7 @@ pub struct Count {
 /// Counts the clients.
 pub fn count() -> Count {
     let ended = ENDED.load(Relaxed);
-    Count {
-        connected: STARTED.load(Relaxed).wrapping_sub(ended),
-        ended,
-    }
+    Count { connected: STARTED.load(Relaxed).wrapping_sub(ended), ended }
 }
 
 impl Count {
@@ -77,7 +71,7 @@ impl Show for Count {
 
 /// Sleeps until fewer clients are connected than `count` says. It may return early.
 pub fn wait_for_end(count: &Count) {
-    sys::wait_while(&ENDED, count.ended);
+    sys::wait::wait_while(&ENDED, count.ended);
 }
 
 /// A free slot for a client from `source`. There must be fewer clients than slots.

@@ -5,6 +5,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`args`] | the command line |
+//! | [`usage`] | how the program is called, and what is wrong with how it was |
 //! | [`address`] | addresses: read from text, shown as text |
 //! | [`message`] | one line of text in a fixed buffer |
 //! | [`mod@line`] | the buffer of one client and its line rule |
@@ -19,3 +20,4 @@ pub mod args;
 pub mod line;
 pub mod message;
 pub mod rot13;
+pub mod usage;

@@ -35,12 +35,7 @@ pub enum Step<'a> {
 impl<'a> Buffer<'a> {
     /// An empty buffer in `bytes`, whatever these are.
     pub const fn new(bytes: &'a mut [u8; CAPACITY]) -> Self {
-        Self {
-            bytes,
-            pending: 0,
-            due: 0,
-            ended: false,
-        }
+        Self { bytes, pending: 0, due: 0, ended: false }
     }
 
     /// What to do next.

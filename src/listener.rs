@@ -154,10 +154,7 @@ fn duplicate_stdin() -> OwnedFd {
 /// Whether standard error is the same socket as standard input; before Linux 4.12,
 /// which does not say, whether it is any (socket(7), `SO_COOKIE`).
 fn is_stderr_the_socket() -> bool {
-    match (
-        sockopt::socket_cookie(STDIN),
-        sockopt::socket_cookie(STDERR),
-    ) {
+    match (sockopt::socket_cookie(STDIN), sockopt::socket_cookie(STDERR)) {
         (Ok(stdin), Ok(stderr)) => stdin == stderr,
         _ => sockopt::socket_type(STDERR).is_ok(),
     }

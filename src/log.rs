@@ -113,7 +113,7 @@ pub fn write(line: &mut Line) {
     if sink == Sink::Socket as u8 {
         let _ = net::send(STDERR, line, net::SendFlags::DONTWAIT);
     } else if sink == Sink::Direct as u8
-        || sink == Sink::Polled as u8 && sys::is_writable(STDERR).unwrap_or(false)
+        || sink == Sink::Polled as u8 && sys::wait::is_writable(STDERR).unwrap_or(false)
     {
         let _ = io::write(STDERR, line);
     }
@@ -129,10 +129,7 @@ pub struct Recurring {
 impl Recurring {
     /// One that was not yet written.
     pub const fn new() -> Self {
-        Self {
-            last: None,
-            passed_over: 0,
-        }
+        Self { last: None, passed_over: 0 }
     }
 
     /// Whether to write it now; then with this at its end.

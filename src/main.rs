@@ -41,8 +41,9 @@ mod sys;
 
 use log::{log, must};
 use rot13d_pure::address::Address;
-use rot13d_pure::args::{self, Config, Invocation, USAGE};
+use rot13d_pure::args::{self, Config, Invocation};
 use rot13d_pure::message::Line;
+use rot13d_pure::usage::USAGE;
 use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno, Result};
 use rustix::stdio;
@@ -53,20 +54,14 @@ use sys::{STDERR, STDIN, STDOUT, memory};
 const WRONG_USAGE: u32 = 100;
 
 /// What `-V` prints.
-const VERSION: &str = concat!(
-    "rot13d ",
-    env!("CARGO_PKG_VERSION"),
-    " ",
-    env!("MACHINE"),
-    "\n"
-);
+const VERSION: &str = concat!("rot13d ", env!("CARGO_PKG_VERSION"), " ", env!("MACHINE"), "\n");
 
 /// The program, called by the entry point.
 ///
 /// All signals are blocked until the server can handle them: one that tells it to end
 /// while it starts ends it when it serves.
 fn main(process: sys::start::Process) -> ! {
-    sys::block_signals();
+    sys::signals::block_signals();
     listener::settle_descriptors();
     log::open();
     match args::parse(process.arguments()) {
@@ -97,7 +92,7 @@ fn serve(config: &Config, process: &sys::start::Process) -> ! {
     }
     let _ = stdio::dup2_stdout(STDIN);
     cage::install();
-    sys::unblock_signals();
+    sys::signals::unblock_signals();
     server::run(config, client)
 }
 
@@ -112,10 +107,10 @@ fn announce(config: &Config, address: Address) {
         line.add(&u32::from(address.port()));
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
-        while !sys::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
-            sys::unblock_signals();
-            sys::pause();
-            sys::block_signals();
+        while !sys::wait::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
+            sys::signals::unblock_signals();
+            sys::wait::pause();
+            sys::signals::block_signals();
         }
         let _ = write_all(STDOUT, line.finish());
     }
@@ -155,7 +150,7 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             // It is a pipe or a terminal that somebody has made non-blocking.
-            Err(Errno::AGAIN) => sys::pause(),
+            Err(Errno::AGAIN) => sys::wait::pause(),
             Err(error) => return Err(error),
         }
     }

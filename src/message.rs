@@ -21,10 +21,7 @@ impl Line {
     /// An empty line.
     #[allow(clippy::new_without_default, reason = "only ever made by name")]
     pub const fn new() -> Self {
-        Self {
-            bytes: [0; CAPACITY],
-            length: 0,
-        }
+        Self { bytes: [0; CAPACITY], length: 0 }
     }
 
     /// Adds `part`.

@@ -127,7 +127,7 @@ fn is_one_too_many(config: &Config, client: &Client) -> bool {
 fn start(config: &Config, client: &Client) -> Result<()> {
     let slot = clients::reserve(client.address.source());
     // No signal frame can hold the token, and the child's end comes after its start.
-    sys::block_signals();
+    sys::signals::block_signals();
     let result = if signals::ending() {
         Ok(())
     } else {
@@ -135,18 +135,11 @@ fn start(config: &Config, client: &Client) -> Result<()> {
         sys::fork(session::run, client.socket.as_fd(), numbers).map(|process| {
             slot.occupy(process);
             if config.verbose {
-                log!(
-                    "start ",
-                    process,
-                    " ",
-                    client.address,
-                    " ",
-                    clients::count()
-                );
+                log!("start ", process, " ", client.address, " ", clients::count());
             }
         })
     };
-    sys::unblock_signals();
+    sys::signals::unblock_signals();
     result
 }
 
@@ -156,5 +149,5 @@ fn back_off(call: &str, error: Errno, line: &mut Recurring) {
     if let Some(more) = line.due() {
         log!(call, ": ", error, more);
     }
-    sys::pause();
+    sys::wait::pause();
 }

@@ -21,9 +21,9 @@ pub extern "C" fn run(
 ) -> ! {
     let socket = sys::socket_of_child(socket);
     sys::close(LISTENER);
-    sys::unblock_signals();
+    sys::signals::unblock_signals();
     if lifetime > 0 {
-        let _ = sys::set_alarm(lifetime);
+        let _ = sys::signals::set_alarm(lifetime);
     }
     if idle > 0 {
         let _ = sockopt::set_socket_timeout(socket, Timeout::Recv, idle_part(idle));
@@ -70,11 +70,7 @@ impl Idle {
     fn is_over(&mut self, socket: BorrowedFd<'_>) -> bool {
         let before = self.unacked;
         self.unacked = sys::unacked_bytes(socket).unwrap_or(before);
-        self.parts = if self.unacked == before {
-            self.parts + 1
-        } else {
-            0
-        };
+        self.parts = if self.unacked == before { self.parts + 1 } else { 0 };
         self.parts >= IDLE_PARTS
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::clients;
 use crate::log::{log, must};
-use crate::sys::{self, LISTENER, SignalInfo, memory};
+use crate::sys::signals::SignalInfo;
+use crate::sys::{self, LISTENER, memory};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use libc::{SIGALRM, SIGCHLD, SIGINT, SIGPIPE, SIGTERM, SIGTTOU, SIGXFSZ};
 use rot13d_pure::args::Config;
@@ -44,12 +45,12 @@ pub fn install(config: &Config) {
     VERBOSE.store(config.verbose, Relaxed);
     GRACE.store(config.grace, Relaxed);
     for &signal in &IGNORED {
-        must("sigaction", sys::ignore_signal(signal));
+        must("sigaction", sys::signals::ignore_signal(signal));
     }
     for &signal in &CAUGHT {
-        must("sigaction", sys::handle_signal(signal, handle));
+        must("sigaction", sys::signals::handle_signal(signal, handle));
     }
-    if sys::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
+    if sys::signals::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
         log!("no timers: -T and -k have no effect");
     }
 }
@@ -118,5 +119,5 @@ fn terminate() {
     if count.connected > 0 {
         log!("draining ", count);
     }
-    let _ = sys::set_alarm(GRACE.load(Relaxed));
+    let _ = sys::signals::set_alarm(GRACE.load(Relaxed));
 }

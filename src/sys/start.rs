@@ -60,15 +60,9 @@ pub unsafe extern "C" fn start(initial_stack: *const usize) -> ! {
     let process = unsafe {
         let auxv = Auxv::behind(initial_stack);
         let random = auxv.get(libc::AT_RANDOM as usize) as *const usize;
-        assert!(
-            !random.is_null(),
-            "Linux 2.6.29 and later hands over random bytes"
-        );
+        assert!(!random.is_null(), "Linux 2.6.29 and later hands over random bytes");
         super::TOKEN.store(random.read_unaligned(), Relaxed);
-        Process {
-            initial_stack,
-            code: code(&auxv),
-        }
+        Process { initial_stack, code: code(&auxv) }
     };
     crate::main(process)
 }

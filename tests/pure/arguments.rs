@@ -4,9 +4,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use rot13d_pure::args::{
-    Config, IDLE_PARTS, Invocation, MOST_CLIENTS, USAGE, UsageError, idle_part, parse,
-};
+use rot13d_pure::args::{Config, IDLE_PARTS, Invocation, MOST_CLIENTS, idle_part, parse};
+use rot13d_pure::usage::{USAGE, UsageError};
 
 use super::shown;
 

@@ -12,7 +12,7 @@ use crate::support::Scratch;
 use crate::support::tree::Tree;
 
 const PROGRAM: &str = include_str!("no_panic/main.rs");
-const MODULES: [&str; 5] = ["address", "args", "line", "message", "rot13"];
+const MODULES: [&str; 6] = ["address", "args", "line", "message", "rot13", "usage"];
 const OPT_LEVELS: [&str; 5] = ["z", "s", "1", "2", "3"];
 
 fn source(module: &str) -> String {

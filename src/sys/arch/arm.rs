@@ -35,11 +35,7 @@ unsafe extern "C" fn rot13d_start() -> ! {
 }
 
 /// How far `pc` is ahead of the instruction that reads it.
-const AHEAD: usize = if cfg!(target_feature = "thumb-mode") {
-    4
-} else {
-    8
-};
+const AHEAD: usize = if cfg!(target_feature = "thumb-mode") { 4 } else { 8 };
 
 /// Where a signal handler returns to (sigreturn(2)).
 #[unsafe(naked)]

@@ -11,7 +11,8 @@
 use core::net::{Ipv6Addr, SocketAddrV6};
 use core::panic::PanicInfo;
 use rot13d_pure::address::{self, Address};
-use rot13d_pure::args::{self, Config, Invocation, UsageError};
+use rot13d_pure::args::{self, Config, Invocation};
+use rot13d_pure::usage::{USAGE, UsageError};
 use rot13d_pure::line::{Buffer, CAPACITY, Step};
 use rot13d_pure::message::{Line, Show};
 use rot13d_pure::rot13;
@@ -85,7 +86,7 @@ fn buffer() {
 
 fn arguments() {
     used(args::idle_part(any::<u32>()));
-    used(args::USAGE);
+    used(USAGE);
     used(Config::DEFAULT);
     let words = core::iter::from_fn(any::<Option<&[u8]>>);
     match args::parse(words) {
