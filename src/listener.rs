@@ -1,7 +1,7 @@
 //! Makes the listener, or takes the socket that is standard input; and what the
 //! first three descriptors are.
 
-use crate::log::{fatal, fatal_at, must};
+use crate::log::{fatal, must};
 use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
@@ -60,7 +60,7 @@ pub fn open(config: &Config) -> Option<Client> {
         address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         socket = open_socket(&address);
     }
-    let failed = |call, error| fatal_at(call, &Address::Internet(address), error);
+    let failed = |call, error| fatal(call, Some(&Address::Internet(address)), error);
     match socket {
         Ok(socket) => take_for_listener(socket),
         Err(error) => failed("socket", error),
@@ -166,7 +166,7 @@ pub fn local_address() -> Address {
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
-        fatal("accept", error);
+        fatal("accept", None, error);
     }
     address
 }

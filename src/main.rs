@@ -64,8 +64,9 @@ fn main(process: sys::start::Process) -> ! {
     sys::signals::block_signals();
     listener::settle_descriptors();
     log::open();
-    match args::parse(process.arguments()) {
-        Ok(Invocation::Serve(config)) => serve(&config, &process),
+    let mut config = Config::DEFAULT;
+    match args::parse(&mut config, process.arguments()) {
+        Ok(Invocation::Serve) => serve(&config, &process),
         Ok(Invocation::Help) => print_and_exit(USAGE),
         Ok(Invocation::Version) => print_and_exit(VERSION),
         Err(error) => {
