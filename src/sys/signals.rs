@@ -1,6 +1,6 @@
 //! Signals and timers, of which rustix has no public functions.
 
-use super::{arch, call};
+use super::call;
 use libc::c_long;
 use rustix::io::Result;
 
@@ -73,7 +73,7 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
         handler,
         flags: flags as usize,
         #[cfg(not(target_arch = "riscv64"))]
-        restorer: arch::restore_signal,
+        restorer: super::arch::restore_signal,
         mask: [u32::MAX; 2],
     };
     let action = core::ptr::from_ref(&action).addr();

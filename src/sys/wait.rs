@@ -75,5 +75,5 @@ fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
 fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
     let start = descriptors.as_mut_ptr().addr();
     // SAFETY: `PollFd` has the layout of `struct pollfd`; there are so many of them.
-    unsafe { call(libc::SYS_poll, [start, descriptors.len(), time as usize, 0]) }
+    unsafe { super::call(libc::SYS_poll, [start, descriptors.len(), time as usize, 0]) }
 }

@@ -1,0 +1,29 @@
+#!/bin/sh
+# cargo for another architecture: linked by the toolchain's own linker, so that no
+# cross compiler is needed, whatever linker is configured.
+#
+# usage: target.sh TARGET VERB [ARGUMENT...]      target.sh aarch64-unknown-linux-gnu build --release
+set -eu
+
+target=$1 verb=$2
+shift 2
+cargo=${CARGO:-cargo}
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+if [ "$target" = "$host" ]; then
+    exec "$cargo" "$verb" --target "$target" "$@"
+fi
+
+installed() { [ -e "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
+if ! installed; then
+    echo "adding $target to your Rust toolchain (rustup target add)" >&2
+    rustup --quiet target add "$target" 2>/dev/null || :
+fi
+if ! installed; then
+    # A target whose library is nowhere to be had: the part that is needed is built.
+    echo "it is not to be had: building its core library (rustup component add rust-src)" >&2
+    rustup --quiet component add rust-src
+    export RUSTC_BOOTSTRAP=1
+    set -- -Zbuild-std=core "$@"
+fi
+exec "$cargo" "$verb" --target "$target" --config "target.$target.linker=\"rust-lld\"" "$@"
