@@ -124,11 +124,11 @@ fn set_options(socket: BorrowedFd<'_>, config: &Config) -> Result<()> {
 
 /// Takes the socket that is standard input: a listener, or a client's.
 fn inherit(config: &Config) -> Option<Client> {
+    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
     if is_stderr_the_socket() {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
     }
-    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
     // Whoever opened it may have used it in another way.
     let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
     // No option is fatal here: a UNIX-domain socket has not all of them.

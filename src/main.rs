@@ -20,7 +20,7 @@
 //! | [`listener`] | makes the listener, or takes it from standard input |
 //! | [`cage`] | the system calls that are left |
 //! | [`clients`] | who is connected |
-//! | [`log`] | one message, one write, never blocked |
+//! | [`mod@log`] | one message, one write, never blocked |
 //! | [`sys`] | what rustix does not offer |
 //!
 //! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111 the system
