@@ -76,8 +76,8 @@ pub const fn idle_part(idle: u32) -> Option<Duration> {
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
-    /// Serve.
-    Serve(Config),
+    /// Serve as the configuration says.
+    Serve,
     /// `-h`: print the usage.
     Help,
     /// `-V`: print the version.
@@ -90,17 +90,20 @@ const COUNT: Range = &(1..=MOST_CLIENTS);
 const INTEGER: Range = &(0..=i32::MAX as u32);
 /// A user or a group. The last number is none (setresuid(2)).
 const ID: Range = &(0..=u32::MAX - 1);
-/// Parses the words after the program's name, as getopt(3) would: options may
-/// stand together (`-1v`), a number may follow its letter or be the next word,
-/// `--` ends the options.
-pub fn parse<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Result<Invocation, UsageError<'a>> {
-    let mut config = Config::DEFAULT;
+
+/// Parses the words after the program's name into `config`, as getopt(3) would:
+/// options may stand together (`-1v`), a number may follow its letter or be the next
+/// word, `--` ends the options.
+pub fn parse<'a>(
+    config: &mut Config,
+    mut words: impl Iterator<Item = &'a [u8]>,
+) -> Result<Invocation, UsageError<'a>> {
     let mut operand = None;
     while let Some(word) = words.next() {
         match word {
             b"--" => operand = words.next(),
             [b'-', letters @ ..] if !letters.is_empty() => {
-                match parse_letters(&mut config, letters, &mut words)? {
+                match parse_letters(config, letters, &mut words)? {
                     Some(other) => return Ok(other),
                     None => continue,
                 }
@@ -120,7 +123,7 @@ pub fn parse<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Result<Invocation
             return Err(UsageError::TooMany(word));
         }
     }
-    Ok(Invocation::Serve(config))
+    Ok(Invocation::Serve)
 }
 
 /// Parses the letters of one word of options, and the number that the last of

@@ -1,7 +1,7 @@
 //! Makes the listener, or takes the socket that is standard input; and what the
 //! first three descriptors are.
 
-use crate::log::{fatal, fatal_at, must};
+use crate::log::{fatal, must};
 use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
@@ -60,7 +60,7 @@ pub fn open(config: &Config) -> Option<Client> {
         address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         socket = open_socket(&address);
     }
-    let failed = |call, error| fatal_at(call, &Address::Internet(address), error);
+    let failed = |call, error| fatal(call, Some(&Address::Internet(address)), error);
     match socket {
         Ok(socket) => take_for_listener(socket),
         Err(error) => failed("socket", error),
@@ -124,11 +124,11 @@ fn set_options(socket: BorrowedFd<'_>, config: &Config) -> Result<()> {
 
 /// Takes the socket that is standard input: a listener, or a client's.
 fn inherit(config: &Config) -> Option<Client> {
+    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
     if is_stderr_the_socket() {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
     }
-    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
     // Whoever opened it may have used it in another way.
     let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
     // No option is fatal here: a UNIX-domain socket has not all of them.
@@ -166,7 +166,7 @@ pub fn local_address() -> Address {
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
-        fatal("accept", error);
+        fatal("accept", None, error);
     }
     address
 }

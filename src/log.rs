@@ -33,21 +33,25 @@ pub fn line() -> Line {
 /// Exit code of a server to which the system has refused something that it needs.
 pub const SYSTEM_REFUSED: u32 = 111;
 
-/// Ends the server before it serves: the system has refused `call`.
-pub fn fatal(call: &str, error: Errno) -> ! {
-    log!("fatal: ", call, ": ", error);
-    sys::exit(SYSTEM_REFUSED)
-}
-
-/// The same if the call was about `address`.
-pub fn fatal_at(call: &str, address: &Address, error: Errno) -> ! {
-    log!("fatal: ", call, " ", address, ": ", error);
+/// Ends the server before it serves: the system has refused `call`, which was about
+/// `address` if that is some.
+pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
+    let mut line = line();
+    line.add("fatal: ");
+    line.add(call);
+    if let Some(address) = address {
+        line.add(" ");
+        line.add(address);
+    }
+    line.add(": ");
+    line.add(&error);
+    write(&mut line);
     sys::exit(SYSTEM_REFUSED)
 }
 
 /// What `call` has given; if that is an error, it is fatal.
 pub fn must<T>(call: &str, result: Result<T>) -> T {
-    result.unwrap_or_else(|error| fatal(call, error))
+    result.unwrap_or_else(|error| fatal(call, None, error))
 }
 
 /// How a message is written so that the write cannot block.

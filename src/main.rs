@@ -20,7 +20,7 @@
 //! | [`listener`] | makes the listener, or takes it from standard input |
 //! | [`cage`] | the system calls that are left |
 //! | [`clients`] | who is connected |
-//! | [`log`] | one message, one write, never blocked |
+//! | [`mod@log`] | one message, one write, never blocked |
 //! | [`sys`] | what rustix does not offer |
 //!
 //! Exit codes, as in the ucspi family: 0 asked to end, 100 wrong usage, 111 the system
@@ -64,8 +64,9 @@ fn main(process: sys::start::Process) -> ! {
     sys::signals::block_signals();
     listener::settle_descriptors();
     log::open();
-    match args::parse(process.arguments()) {
-        Ok(Invocation::Serve(config)) => serve(&config, &process),
+    let mut config = Config::DEFAULT;
+    match args::parse(&mut config, process.arguments()) {
+        Ok(Invocation::Serve) => serve(&config, &process),
         Ok(Invocation::Help) => print_and_exit(USAGE),
         Ok(Invocation::Version) => print_and_exit(VERSION),
         Err(error) => {

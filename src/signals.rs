@@ -48,7 +48,7 @@ pub fn install(config: &Config) {
         must("sigaction", sys::signals::ignore_signal(signal));
     }
     for &signal in &CAUGHT {
-        must("sigaction", sys::signals::handle_signal(signal, handle));
+        must("sigaction", sys::signals::handle_signal::<Handler>(signal));
     }
     if sys::signals::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
         log!("no timers: -T and -k have no effect");
@@ -57,18 +57,22 @@ pub fn install(config: &Config) {
 
 /// The handler of every signal that is caught. In a child there is nothing to do but
 /// to end when its lifetime is over; the parent's statics are not even there.
-extern "C" fn handle(signal: i32, info: &SignalInfo) {
-    if !memory::is_parent() {
-        if signal == SIGALRM {
-            sys::exit(0);
+struct Handler;
+
+impl sys::signals::Handler for Handler {
+    extern "C" fn handle(signal: i32, info: &SignalInfo) {
+        if !memory::is_parent() {
+            if signal == SIGALRM {
+                sys::exit(0);
+            }
+            return;
         }
-        return;
-    }
-    match signal {
-        SIGCHLD => reap(info.process()),
-        // Somebody else's alarm: ours is for the time of grace.
-        SIGALRM if !DRAINING.load(Relaxed) => {}
-        _ => terminate(),
+        match signal {
+            SIGCHLD => reap(info.process()),
+            // Somebody else's alarm: ours is for the time of grace.
+            SIGALRM if !DRAINING.load(Relaxed) => {}
+            _ => terminate(),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ const WAYS: [Way; 8] = [
         "with the target named",
         &[],
         &["--target", "x86_64-unknown-linux-gnu"],
-        true,
+        false,
     ),
     way(
         "with RUSTFLAGS",
@@ -151,7 +151,6 @@ fn every_level_of_optimisation_serves_or_does_not_link() {
         &[(LEVEL, "2")],
         &[(LEVEL, "3")],
         &[(UNITS, "16")],
-        &[(UNITS, "16"), ("CARGO_PROFILE_RELEASE_LTO", "off")],
     ] {
         let output = build(&tree, variables, &[]);
         let said = String::from_utf8_lossy(&output.stderr);

@@ -35,7 +35,7 @@ pub extern "C" fn run(
 ) -> ! {
     let socket = sys::socket_of_child(socket);
     sys::close(LISTENER);
-    sys::unblock_signals();
+    sys::signals::unblock_signals();
     let mut line = *b"00:00:00\n";
     let mut left = sys::seconds_since_1970() % 86_400;
     for (at, base) in [(7, 10), (6, 6), (4, 10), (3, 6), (1, 10), (0, 10)] {

@@ -4,6 +4,8 @@ use super::call;
 use libc::c_long;
 use rustix::io::Result;
 
+pub use super::arch::{Handler, SignalInfo};
+
 /// The kernel's set of signals (not the C library's): 64 bits, one for each.
 type SignalSet = [u32; 2];
 
@@ -26,23 +28,6 @@ fn set_signal_mask(mask: &SignalSet) {
     };
 }
 
-/// What the kernel tells a handler of a signal (sigaction(2)).
-#[repr(transparent)]
-pub struct SignalInfo(libc::siginfo_t);
-
-impl SignalInfo {
-    /// Of SIGCHLD: the child that has ended; of a signal that somebody sent, the
-    /// sender, which may be 0 or, from outside the PID namespace, no process here.
-    pub fn process(&self) -> i32 {
-        // SAFETY: this part of the structure is a number for every signal.
-        unsafe { self.0.si_pid() }
-    }
-}
-
-/// A signal handler. It runs with all signals blocked, in the parent or in a child:
-/// see [`memory::is_parent`].
-pub type Handler = extern "C" fn(signal: i32, info: &SignalInfo);
-
 /// The kernel's `struct sigaction` (not the C library's).
 #[repr(C)]
 struct SignalAction {
@@ -53,10 +38,15 @@ struct SignalAction {
     mask: SignalSet,
 }
 
-/// Has `signal` handled by `handler` (sigaction(2)). System calls that it interrupts
-/// are restarted, where signal(7) allows that.
-pub fn handle_signal(signal: i32, handler: Handler) -> Result<()> {
-    set_action(signal, handler as *const () as usize)
+/// Has `signal` handled by `H` (sigaction(2)). System calls that it interrupts are
+/// restarted, where signal(7) allows that.
+pub fn handle_signal<H: Handler>(signal: i32) -> Result<()> {
+    // riscv64 knows no restorer: there it calls the handler.
+    #[cfg(target_arch = "riscv64")]
+    let handler = arch::restore_signal::<H> as *const ();
+    #[cfg(not(target_arch = "riscv64"))]
+    let handler = H::handle as *const ();
+    set_action(signal, handler as usize)
 }
 
 /// Ignores `signal`, and discards one that is pending.
@@ -65,7 +55,7 @@ pub fn ignore_signal(signal: i32) -> Result<()> {
 }
 
 fn set_action(signal: i32, handler: usize) -> Result<()> {
-    /// Without it the kernel returns through the vDSO, which no child has.
+    /// Without it the kernel has the handler return through the vDSO, which no child has.
     const SA_RESTORER: i32 = if cfg!(target_arch = "riscv64") { 0 } else { 0x0400_0000 };
     // Without SA_SIGINFO, arm has an older frame, which rt_sigreturn(2) cannot read.
     let flags = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_SIGINFO | SA_RESTORER;

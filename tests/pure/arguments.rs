@@ -4,13 +4,21 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use rot13d_pure::args::{Config, IDLE_PARTS, Invocation, MOST_CLIENTS, idle_part, parse};
+use rot13d_pure::args::{self, Config, IDLE_PARTS, Invocation, MOST_CLIENTS, idle_part};
 use rot13d_pure::usage::{USAGE, UsageError};
 
 use super::shown;
 
-/// What a command line comes to, or the message about what is wrong with it.
-fn parsed(words: &[&str]) -> Result<Invocation, String> {
+/// What a command line comes to, or what is wrong with it.
+fn parse<'a>(
+    words: impl Iterator<Item = &'a [u8]>,
+) -> Result<(Invocation, Config), UsageError<'a>> {
+    let mut config = Config::DEFAULT;
+    args::parse(&mut config, words).map(|invocation| (invocation, config))
+}
+
+/// The same with the message about what is wrong.
+fn parsed(words: &[&str]) -> Result<(Invocation, Config), String> {
     let words = words.iter().map(|text| text.as_bytes());
     parse(words).map_err(|error| shown(&error))
 }
@@ -18,7 +26,7 @@ fn parsed(words: &[&str]) -> Result<Invocation, String> {
 #[track_caller]
 fn accepted(words: &[&str]) -> Config {
     match parsed(words) {
-        Ok(Invocation::Serve(config)) => config,
+        Ok((Invocation::Serve, config)) => config,
         other => panic!("{words:?}: {other:?}"),
     }
 }
@@ -269,7 +277,7 @@ fn decimal_numbers() {
 /// The number that `-b` makes of `text`, if it is one.
 fn number(text: &str) -> Option<u32> {
     match parsed(&["-b", text]) {
-        Ok(Invocation::Serve(config)) => Some(config.backlog),
+        Ok((Invocation::Serve, config)) => Some(config.backlog),
         _ => None,
     }
 }
@@ -358,7 +366,8 @@ fn help_and_version() {
         (&["-V", "-h"], Invocation::Version),
         (&["-c", "7", "-h", "nowhere"], Invocation::Help),
     ] {
-        assert_eq!(parsed(words), Ok(expected), "{words:?}");
+        let outcome = parsed(words).map(|(invocation, _)| invocation);
+        assert_eq!(outcome, Ok(expected), "{words:?}");
     }
     refused(&["-x", "-h"], "unknown option -x");
     refused(&["--", "-h"], "no IPv4 or IPv6 address: -h");

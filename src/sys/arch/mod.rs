@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `AUDIT_ARCH` | how a seccomp filter knows the calls of this architecture |
 //! | `rot13d_start` | the entry point: moves to the parent's stack, calls [`start`] |
-//! | `restore_signal` | where a signal handler returns to |
+//! | `restore_signal` | where a signal handler returns to; on riscv64, what calls it |
 //! | `syscall` | any system call |
 //! | `syscall_with_token` | the same with the token in the fifth argument |
 //! | `clone_with_token` | clone(2) onto the stack of a child, and its first steps |
@@ -33,4 +33,25 @@ pub struct Child {
     pub socket: RawFd,
     /// The last two arguments of `session`.
     pub numbers: [u32; 2],
+}
+
+/// What the kernel tells a handler of a signal (sigaction(2)).
+#[repr(transparent)]
+pub struct SignalInfo(libc::siginfo_t);
+
+impl SignalInfo {
+    /// Of SIGCHLD: the child that has ended; of a signal that somebody sent, the
+    /// sender, which may be 0 or, from outside the PID namespace, no process here.
+    pub fn process(&self) -> i32 {
+        // SAFETY: this part of the structure is a number for every signal.
+        unsafe { self.0.si_pid() }
+    }
+}
+
+/// Handles signals. It is a type and no pointer, so that [`restore_signal`] can name its
+/// function: in a child there is no place to keep a pointer in.
+pub trait Handler {
+    /// Runs with all signals blocked, in the parent or in a child: see
+    /// [`is_parent`](super::memory::is_parent).
+    extern "C" fn handle(signal: i32, info: &SignalInfo);
 }

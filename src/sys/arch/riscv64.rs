@@ -5,7 +5,7 @@
 //! arguments in `a0` to `a7`; the stack pointer is a multiple of 16 always. clone(2):
 //! flags, stack, parent_tid, tls, child_tid.
 
-use super::Child;
+use super::{Child, Handler};
 use crate::sys::start;
 use core::arch::{asm, naked_asm};
 
@@ -26,6 +26,20 @@ unsafe extern "C" fn rot13d_start() -> ! {
         stack = sym start::PARENT_STACK,
         size = const start::STACK,
         start = sym start::start,
+    )
+}
+
+/// The signal handler as the kernel calls it. It knows no restorer here and would have
+/// the handler return through the vDSO, which a child does not have; so this calls `H`
+/// and returns by itself (sigreturn(2)).
+#[unsafe(naked)]
+pub unsafe extern "C" fn restore_signal<H: Handler>() -> ! {
+    naked_asm!(
+        "call {handle}",    // the arguments are the kernel's
+        "li a7, {number}",  // the stack pointer is at the signal frame again
+        "ecall",
+        handle = sym H::handle,
+        number = const libc::SYS_rt_sigreturn,
     )
 }
 

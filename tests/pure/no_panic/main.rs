@@ -89,8 +89,9 @@ fn arguments() {
     used(USAGE);
     used(Config::DEFAULT);
     let words = core::iter::from_fn(any::<Option<&[u8]>>);
-    match args::parse(words) {
-        Ok(Invocation::Serve(config)) => used(config),
+    let mut config = Config::DEFAULT;
+    match args::parse(&mut config, words) {
+        Ok(Invocation::Serve) => used(config),
         Ok(other) => used(other),
         Err(error) => show::<UsageError<'_>>(&error),
     }
