@@ -78,8 +78,8 @@ bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--co
 	sh tests/bench/install.sh
 	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
 
-boards: ## build for every architecture, print sizes
-	@sh tests/boards.sh build $(BOARDS)
+boards: ## build for every architecture; sizes, compared with the README's (UPDATE=1 writes them there)
+	@UPDATE=$(UPDATE) sh tests/boards.sh sizes $(BOARDS)
 
 test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
 test-boards: tools ## the suite against each binary, under qemu-user
@@ -133,7 +133,8 @@ uninstall: ## take all of that away again
 	rm -f $(call quote,$(DESTDIR)/etc/init.d/rot13d) $(call quote,$(DESTDIR)/etc/sysctl.d/rot13d.conf)
 	rm -rf $(call quote,$(DESTDIR)/etc/sv/rot13d) $(call quote,$(DESTDIR)/etc/s6/rot13d)
 
-dist: boards ## a tarball, a .deb and a list of parts for every board, in target/dist
+dist: ## a tarball, a .deb and a list of parts for every board, in target/dist
+	@sh tests/boards.sh build $(BOARDS)
 	@sh tests/tools.sh $(PACKERS) git:git
 	@sh tests/dist.sh $(BOARDS)
 

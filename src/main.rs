@@ -19,6 +19,7 @@
 //! | [`signals`] | what is caught and ignored; the handler: reap, terminate |
 //! | [`listener`] | makes the listener, or takes it from standard input |
 //! | [`cage`] | the system calls that are left |
+//! | [`filter`] | rules, made into a seccomp filter |
 //! | [`clients`] | who is connected |
 //! | [`mod@log`] | one message, one write, never blocked |
 //! | [`sys`] | what rustix does not offer |
@@ -32,6 +33,7 @@
 
 mod cage;
 mod clients;
+mod filter;
 mod listener;
 mod log;
 mod server;

@@ -2,7 +2,7 @@
 # The boards: builds the server for each architecture, runs it, runs the suite
 # against each binary, boots kernels with it.
 #
-# usage: boards.sh build|test TARGET...
+# usage: boards.sh build|sizes|test TARGET...
 #        boards.sh run TARGET
 #        boards.sh boot
 set -eu
@@ -166,6 +166,9 @@ verb=$1
 shift
 case $verb in
 build)
+    build "$@"
+    ;;
+sizes)
     build "$@"
     report "$@"
     ;;
