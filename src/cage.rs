@@ -13,7 +13,9 @@ use crate::filter::{Argument, Rule, Step, allow, allow_if, compile, instruction_
 use crate::log::log;
 use crate::sys::{self, Instruction};
 
-/// What passes. On 32 bits a call that takes a time has two forms.
+/// What passes. Arguments are counted from 0. On 32 bits a call that takes a time has two
+/// forms. A call that the vDSO answers (clock_gettime(2)) needs its rule all the same: no
+/// child has the vDSO.
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
     // A line.

@@ -53,7 +53,8 @@ const ARGUMENTS: u32 = 16;
 
 /// How many steps [`compile`] makes of `rules`.
 pub const fn length(rules: &[Rule]) -> usize {
-    let (mut length, mut at) = (5, 0);
+    // The start: three steps. The end: two.
+    let (mut length, mut at) = (3 + 2, 0);
     while at < rules.len() {
         length += length_of_rule(&rules[at]);
         at += 1;
@@ -68,9 +69,17 @@ const fn length_of_rule(rule: &Rule) -> usize {
     }
 }
 
-/// Tries one rule after the other: whether it is this call, then each condition, then
-/// the call passes. What passes by no rule ends the process. The last step is the one
-/// for calls that pass without a condition.
+/// Tries one rule after the other; what passes by none ends the process.
+///
+/// ```text
+/// a rule without conditions     the number is this call's: to `allow` at the very end
+/// a rule with conditions        the number is this call's, or else to the next rule
+///     for each condition            load the low half; it is this, or else to (*)
+///                                   load the high half; it is this, or else to (*)
+///                                   allow
+///                               (*) load the number, for the next rule
+/// at the end                    kill; allow
+/// ```
 pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
     let mut program = [Step::Return(libc::SECCOMP_RET_KILL_THREAD); LENGTH];
     program[0] = Step::Load(ARCHITECTURE);
