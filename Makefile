@@ -17,7 +17,7 @@ SUITE = $(CARGO) test --release --quiet --test suite --
 TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
         busybox:busybox-static socat:socat telnet:telnet strace:strace mandoc:mandoc \
         ip:iproute2 iptables:iptables tcpserver:ucspi-tcp bwrap:bubblewrap \
-        systemd-analyze:systemd readelf:binutils setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
+        systemd-analyze:systemd readelf:binutils gdb:gdb setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
         runsvdir:runit s6-svscan:s6 buildah:buildah shellcheck:shellcheck git:git \
         inetd:openbsd-inetd:unpacked xinetd:xinetd:unpacked haproxy:haproxy:unpacked openrc-run:openrc:unpacked
 # What packages are made with.
