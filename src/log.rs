@@ -17,7 +17,7 @@ macro_rules! log {
     ($($part:expr),+) => {{
         let mut line = $crate::log::line();
         $(line.add(&$part);)+
-        $crate::log::write(&mut line);
+        $crate::log::end(&mut line);
     }};
 }
 
@@ -45,7 +45,7 @@ pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
     }
     line.add(": ");
     line.add(&error);
-    write(&mut line);
+    end(&mut line);
     sys::exit(SYSTEM_REFUSED)
 }
 
@@ -106,16 +106,20 @@ fn reopen() -> Result<()> {
     stdio::dup2_stderr(result?)
 }
 
-/// Writes a line to standard error, unless that would block.
-pub fn write(line: &mut Line) {
-    let line = line.finish();
+/// Ends a line and writes it.
+pub fn end(line: &mut Line) {
+    write(line.finish());
+}
+
+/// Writes whole lines to standard error, unless that would block.
+pub fn write(lines: &[u8]) {
     let sink = SINK.load(Relaxed);
     if sink == Sink::Socket as u8 {
-        let _ = net::send(STDERR, line, net::SendFlags::DONTWAIT);
+        let _ = net::send(STDERR, lines, net::SendFlags::DONTWAIT);
     } else if sink == Sink::Direct as u8
         || sink == Sink::Polled as u8 && sys::wait::is_writable(STDERR).unwrap_or(false)
     {
-        let _ = io::write(STDERR, line);
+        let _ = io::write(STDERR, lines);
     }
 }
 

@@ -50,7 +50,7 @@ use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno, Result};
 use rustix::stdio;
 use rustix::thread::{self, Gid, Uid};
-use sys::{STDERR, STDIN, STDOUT, memory};
+use sys::{STDIN, STDOUT, memory};
 
 /// Exit code of wrong usage.
 const WRONG_USAGE: u32 = 100;
@@ -73,7 +73,7 @@ fn main(process: sys::start::Process) -> ! {
         Ok(Invocation::Version) => print_and_exit(VERSION),
         Err(error) => {
             log!(error);
-            let _ = write_all(STDERR, USAGE.as_bytes());
+            log::write(USAGE.as_bytes());
             sys::exit(WRONG_USAGE)
         }
     }
@@ -111,7 +111,10 @@ fn announce(config: &Config, address: Address) {
         line.add(&u32::from(address.port()));
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
-        while !sys::wait::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
+        while !sys::wait::is_writable(STDOUT).unwrap_or(true) {
+            if signals::draining() {
+                return;
+            }
             sys::signals::unblock_signals();
             sys::wait::pause();
             sys::signals::block_signals();

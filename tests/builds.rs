@@ -181,8 +181,8 @@ fn build_script_says(target: &str, architecture: &str, linker: &str) -> String {
         .env("TARGET", target)
         .env("CARGO_CFG_TARGET_ARCH", architecture)
         .env("CARGO_CFG_TARGET_OS", "linux")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("OUT_DIR", scratch.path(""))
-        .env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
         .env("RUSTC_LINKER", linker)
         .output()
         .expect("it runs");
