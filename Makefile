@@ -17,7 +17,7 @@ SUITE = $(CARGO) test --release --quiet --test suite --
 TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
         busybox:busybox-static socat:socat telnet:telnet strace:strace mandoc:mandoc \
         ip:iproute2 iptables:iptables tcpserver:ucspi-tcp bwrap:bubblewrap \
-        systemd-analyze:systemd readelf:binutils setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
+        systemd-analyze:systemd readelf:binutils gdb:gdb setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
         runsvdir:runit s6-svscan:s6 buildah:buildah shellcheck:shellcheck git:git \
         inetd:openbsd-inetd:unpacked xinetd:xinetd:unpacked haproxy:haproxy:unpacked openrc-run:openrc:unpacked
 # What packages are made with.
@@ -81,14 +81,14 @@ bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--co
 	sh tests/bench/install.sh
 	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
 
-boards: ## build for every architecture, print sizes
-	@sh tests/boards.sh build $(BOARDS)
+boards: ## build for every architecture; sizes, compared with the README's (UPDATE=1 writes them there)
+	@UPDATE=$(UPDATE) sh tests/boards.sh sizes $(BOARDS)
 
 test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
 test-boards: tools ## the suite against each binary, under qemu-user
 	@sh tests/boards.sh test $(BOARDS)
 
-boot: ## boot Debian kernels with the server in them, as a child and as PID 1
+boot: ## boot Debian kernels with the server in them; how many clients a board carries
 	@sh tests/boards.sh boot
 
 install: ## what is built, and the manual page, into $(DESTDIR)$(PREFIX)
@@ -136,7 +136,8 @@ uninstall: ## take all of that away again
 	rm -f $(call quote,$(DESTDIR)/etc/init.d/rot13d) $(call quote,$(DESTDIR)/etc/sysctl.d/rot13d.conf)
 	rm -rf $(call quote,$(DESTDIR)/etc/sv/rot13d) $(call quote,$(DESTDIR)/etc/s6/rot13d)
 
-dist: boards ## a tarball, a .deb and a list of parts for every board, in target/dist
+dist: ## a tarball, a .deb and a list of parts for every board, in target/dist
+	@sh tests/boards.sh build $(BOARDS)
 	@sh tests/tools.sh $(PACKERS) git:git
 	@sh tests/dist.sh $(BOARDS)
 

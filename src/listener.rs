@@ -103,7 +103,7 @@ fn bind(address: &SocketAddrV6) -> Result<()> {
 
 /// The socket becomes the descriptor that is the listener's.
 fn take_for_listener(socket: OwnedFd) {
-    // It is the first that was opened since `settle_descriptors`.
+    // It is, as long as nothing else is opened and kept since `settle_descriptors`.
     assert!(socket.into_raw_fd() == LISTENER.as_raw_fd());
 }
 
@@ -129,7 +129,7 @@ fn inherit(config: &Config) -> Option<Client> {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
     }
-    // Whoever opened it may have used it in another way.
+    // Whoever opened it may have made it non-blocking.
     let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
     // No option is fatal here: a UNIX-domain socket has not all of them.
     if listens {

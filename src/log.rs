@@ -57,7 +57,7 @@ pub fn must<T>(call: &str, result: Result<T>) -> T {
 /// How a message is written so that the write cannot block.
 #[repr(u8)]
 enum Sink {
-    /// Just so: a file, a device, or what we have opened anew in non-blocking mode.
+    /// By a plain write: a file, a device, or what we have opened anew in non-blocking mode.
     Direct,
     /// With `MSG_DONTWAIT`: a socket.
     Socket,

@@ -19,6 +19,7 @@
 //! | [`signals`] | what is caught and ignored; the handler: reap, terminate |
 //! | [`listener`] | makes the listener, or takes it from standard input |
 //! | [`cage`] | the system calls that are left |
+//! | [`filter`] | rules, made into a seccomp filter |
 //! | [`clients`] | who is connected |
 //! | [`mod@log`] | one message, one write, never blocked |
 //! | [`sys`] | what rustix does not offer |
@@ -32,6 +33,7 @@
 
 mod cage;
 mod clients;
+mod filter;
 mod listener;
 mod log;
 mod server;
@@ -58,8 +60,8 @@ const VERSION: &str = concat!("rot13d ", env!("CARGO_PKG_VERSION"), " ", env!("M
 
 /// The program, called by the entry point.
 ///
-/// All signals are blocked until the server can handle them: one that tells it to end
-/// while it starts ends it when it serves.
+/// All signals are blocked until the server can handle them. A TERM while it starts takes
+/// effect once it serves.
 fn main(process: sys::start::Process) -> ! {
     sys::signals::block_signals();
     listener::settle_descriptors();
@@ -91,6 +93,7 @@ fn serve(config: &Config, process: &sys::start::Process) -> ! {
     if let Some(address) = address {
         announce(config, address);
     }
+    // Standard output becomes the placeholder that standard input is by now.
     let _ = stdio::dup2_stdout(STDIN);
     cage::install();
     sys::signals::unblock_signals();

@@ -1,6 +1,8 @@
 //! The cipher: `A-Z` and `a-z` are rotated by 13 places, every other byte stays.
 //!
-//! For another protocol of lines, this is the file to replace.
+//! For another protocol of lines, this is the file to replace. What is ciphered is what
+//! has arrived: a part of a line, or several. It must leave newlines alone, and only
+//! newlines may become newlines.
 
 /// Rotates every ASCII letter of `bytes` by 13 places, in place. It is its own
 /// inverse.
@@ -27,8 +29,8 @@ const TOP: usize = 0x80 * EACH;
 /// A byte below 0x80 plus `0x80 - x` has its top bit set if the byte is `x` or
 /// more, and does not carry into the next byte.
 fn rotate_word(text: usize) -> usize {
-    // The lower case of letters; what other bytes become does no harm, since
-    // no letter comes of them: bit 5 and the top bit make the difference.
+    // The lower case of letters. No other byte below 0x80 becomes a letter by that; one
+    // above may, which `ascii` leaves out.
     let lower = (text | (0x20 * EACH)) & !TOP;
     let from_a = lower + (0x80 - usize::from(b'a')) * EACH;
     let from_n = lower + (0x80 - usize::from(b'n')) * EACH;

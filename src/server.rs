@@ -126,7 +126,8 @@ fn is_one_too_many(config: &Config, client: &Client) -> bool {
 /// Starts a process for `client`, unless the clients are being ended.
 fn start(config: &Config, client: &Client) -> Result<()> {
     let slot = clients::reserve(client.address.source());
-    // No signal frame can hold the token, and the child's end comes after its start.
+    // With signals blocked no handler's frame can hold a copy of the token, and the child
+    // cannot end before its slot is filled.
     sys::signals::block_signals();
     let result = if signals::ending() {
         Ok(())

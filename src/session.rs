@@ -11,8 +11,9 @@ use rustix::net::sockopt::{self, Timeout};
 /// Serves the client at `socket` to its end. `idle` and `lifetime` are in seconds, 0
 /// is for ever. Every end is exit 0: it is the client's doing, or a limit.
 ///
-/// It starts with all signals blocked, on a stack of its own, and without the
-/// parent's memory: see [`sys::fork`].
+/// It starts with all signals blocked, on a stack of its own, and without the parent's
+/// memory: a `static` that may change is not there, so neither is `log!`. To touch one
+/// ends the client with SIGSEGV. See [`sys::fork`].
 pub extern "C" fn run(
     room: &'static mut [u8; SESSION_ROOM],
     socket: RawFd,
@@ -25,6 +26,7 @@ pub extern "C" fn run(
     if lifetime > 0 {
         let _ = sys::signals::set_alarm(lifetime);
     }
+    // (That for sending is inherited from the listener.)
     if idle > 0 {
         let _ = sockopt::set_socket_timeout(socket, Timeout::Recv, idle_part(idle));
     }

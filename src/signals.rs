@@ -79,7 +79,7 @@ impl sys::signals::Handler for Handler {
 /// Reaps every child that has ended.
 ///
 /// First the one that the signal names: to look for any, the kernel walks through all
-/// children, and does that once so, not twice. But signals are merged when several
+/// children, this way once and not twice. But signals are merged when several
 /// children end together (signal(7)), so then any, until there is none.
 fn reap(named: i32) {
     if let child @ Some(_) = Pid::from_raw(named) {

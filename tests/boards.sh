@@ -1,8 +1,9 @@
 #!/bin/sh
-# The boards: builds the server for each architecture, runs the suite against
-# each binary, boots a kernel with it.
+# The boards: builds the server for each architecture, runs it, runs the suite
+# against each binary, boots kernels with it.
 #
-# usage: boards.sh build|test|run TARGET...
+# usage: boards.sh build|sizes|test TARGET...
+#        boards.sh run TARGET
 #        boards.sh boot
 set -eu
 
@@ -32,10 +33,16 @@ stdio::few_descriptors_all_taken_by_the_starter leaves none to the emulator
 END
 }
 
-# What runs a file for $1: an emulator of Debian's, or nothing where the host does.
+# What runs a file for $1: an emulator of Debian's, or nothing where this kernel
+# does: that of a 64-bit board may run the files of a 32-bit one.
 emulator() {
+    case $1-on-$(uname -m) in
+    x86_64-*-on-x86_64 | aarch64-*-on-aarch64 | riscv64gc-*-on-riscv64) return ;;
+    arm*-on-arm* | thumb*-on-arm* | arm*-on-aarch64 | thumb*-on-aarch64)
+        ! "target/$1/release/rot13d" -V >/dev/null 2>&1 || return 0
+        ;;
+    esac
     case $1 in
-    "$(uname -m)"-*) ;;
     arm*-* | thumb*-*) echo qemu-arm-static ;;
     riscv64gc-*) echo qemu-riscv64-static ;;
     *) echo "qemu-${1%%-*}-static" ;;
@@ -90,13 +97,25 @@ report() {
     fi
 }
 
-# Most of a test is waiting, so there are more of them at once than processors.
-suite() (
-    target=$1 start=$(date +%s)
-    ROT13D=$PWD/target/$target/release/rot13d ROT13D_RUNNER=$(emulator "$target") QEMU_CPU=$(processor "$target")
+# Says how the binary for $1 is run here, to the tests and to the emulator.
+with_emulator() {
+    ROT13D=$PWD/target/$1/release/rot13d ROT13D_RUNNER=$(emulator "$1") QEMU_CPU=
+    if [ -n "$ROT13D_RUNNER" ]; then
+        QEMU_CPU=$(processor "$1")
+        if ! command -v "$ROT13D_RUNNER" >/dev/null; then
+            echo "$1 does not run here without $ROT13D_RUNNER (Debian's package qemu-user-static)" >&2
+            exit 1
+        fi
+    fi
+    how=${ROT13D_RUNNER:-this kernel}${QEMU_CPU:+, $QEMU_CPU}
     export ROT13D ROT13D_RUNNER QEMU_CPU
     [ -n "$QEMU_CPU" ] || unset QEMU_CPU
-    echo "== $target${ROT13D_RUNNER:+ under $ROT13D_RUNNER}${QEMU_CPU:+, a $QEMU_CPU}"
+}
+
+# Most of a test is waiting, so there are more of them at once than processors.
+suite() (
+    target=$1 start=$(date +%s) log=target/boards-$1.log
+    with_emulator "$target"
     # shellcheck disable=SC2086 # lists of words
     set -- $CASES --test-threads $((3 * $(nproc)))
     # shellcheck disable=SC2086 # lists of words
@@ -105,29 +124,60 @@ suite() (
         grep -q "^$test" target/boards.list || { echo "boards.sh: no test $test" >&2 && exit 1; }
         set -- "$@" --skip "$test"
     done
-    skipped "$target" | sed 's/^\([^ ]*\)/   not run: \1, which/'
-    log=target/boards-$target.log
     if ! cargo test --release --quiet --test suite -- "$@" >"$log" 2>&1; then
         cat "$log" >&2
+        echo "$target, $how: failed" >&2
         exit 1
     fi
-    sed -n 's/^test result: ok. /   /p' "$log" | sed 's/ 0 measured; .*//'
-    echo "   $(($(date +%s) - start)) s"
+    printf '%-34s %-42s %s passed, %s not run, %d s\n' "$target" "$how" \
+        "$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log")" \
+        "$(skipped "$target" | grep -c . || :)" $(($(date +%s) - start))
 )
+
+# The client of the boot test, as small as the server.
+crowd() {
+    for target; do
+        RUSTFLAGS="-Crelocation-model=static -Clink-arg=-nostdlib" CARGO_TARGET_DIR=target/crowd \
+            sh "$folder/target.sh" "$target" build --release --quiet --manifest-path "$folder/boot/crowd/Cargo.toml"
+    done
+}
+
+boot() {
+    arm64=aarch64-unknown-linux-gnu armv7=thumbv7neon-unknown-linux-gnueabihf
+    armv6=arm-unknown-linux-gnueabihf riscv64=riscv64gc-unknown-linux-gnu
+    build $arm64 $armv7 $armv6 $riscv64
+    crowd $arm64 $armv6
+    rm -f target/boot/*.console
+    run="sh $folder/boot/run.sh"
+    $run test aarch64 aarch64=target/$arm64/release/rot13d armv7=target/$armv7/release/rot13d
+    $run test aarch64-16k aarch64=target/$arm64/release/rot13d armv7=target/$armv7/release/rot13d
+    $run test armv6 armv6=target/$armv6/release/rot13d
+    $run test riscv64 riscv64=target/$riscv64/release/rot13d
+    echo 'Each was checked for:'
+    $run checks
+    echo 'How many clients a board carries in half of its free memory; one more is late, not lost:'
+    echo '| machine | memory, MiB | free, MiB | a client, KiB | clients | then |'
+    echo '|---|---|---|---|---|---|'
+    $run carry armv6 armv6=target/$armv6/release/rot13d target/crowd/$armv6/release/crowd 32 64 128
+    $run carry aarch64 aarch64=target/$arm64/release/rot13d target/crowd/$arm64/release/crowd 64 128
+}
 
 verb=$1
 shift
 case $verb in
 build)
     build "$@"
+    ;;
+sizes)
+    build "$@"
     report "$@"
     ;;
 run)
     build "$1"
-    QEMU_CPU=$(processor "$1")
-    [ -z "$QEMU_CPU" ] || export QEMU_CPU
-    # shellcheck disable=SC2046 # nothing, where none is needed
-    exec $(emulator "$1") "target/$1/release/rot13d" -v
+    with_emulator "$1"
+    echo "$1, run by $how" >&2
+    # shellcheck disable=SC2086 # nothing, where none is needed
+    exec $ROT13D_RUNNER "$ROT13D" -v
     ;;
 test)
     build "$@"
@@ -135,14 +185,11 @@ test)
     for target; do
         suite "$target"
     done
+    for target; do
+        skipped "$target"
+    done | sort -u | sed 's/^\([^ ]*\)/  not run under an emulator: \1, which/'
     ;;
 boot)
-    build aarch64-unknown-linux-gnu thumbv7neon-unknown-linux-gnueabihf \
-        arm-unknown-linux-gnueabihf riscv64gc-unknown-linux-gnu
-    sh "$folder/boot/run.sh" aarch64 \
-        aarch64=target/aarch64-unknown-linux-gnu/release/rot13d \
-        armv7=target/thumbv7neon-unknown-linux-gnueabihf/release/rot13d
-    sh "$folder/boot/run.sh" riscv64 \
-        riscv64=target/riscv64gc-unknown-linux-gnu/release/rot13d
+    boot
     ;;
 esac

@@ -83,7 +83,7 @@ const WAYS: [Way; 8] = [
         &[],
         true,
     ),
-    way("gcc, named", &[(LINKER, "gcc")], &[], true),
+    way("gcc, named", &[(LINKER, "gcc")], &[], false),
     way("rust-lld, named", &[(LINKER, "rust-lld")], &[], true),
     way(
         "rust-lld, by cargo's configuration",

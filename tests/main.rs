@@ -24,6 +24,7 @@ mod netcats;
 mod orphans;
 mod pid1;
 mod pure;
+mod readme;
 mod recurring;
 mod restart;
 mod soak;

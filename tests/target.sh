@@ -15,14 +15,29 @@ if [ "$target" = "$host" ]; then
 fi
 
 installed() { [ -e "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
-if ! installed; then
+need_rustup() {
+    command -v rustup >/dev/null && return
+    echo "no library of Rust for $target is installed, and there is no rustup to install it" >&2
+    exit 1
+}
+
+# What was refused once is not asked for at every build.
+refused=target/refused/$target
+if ! installed && [ ! -e "$refused" ]; then
+    need_rustup
     echo "adding $target to your Rust toolchain (rustup target add)" >&2
-    rustup --quiet target add "$target" 2>/dev/null || :
+    rustup --quiet target add "$target" 2>/dev/null || {
+        mkdir -p target/refused
+        : >"$refused"
+    }
 fi
 if ! installed; then
     # A target whose library is nowhere to be had: the part that is needed is built.
-    echo "it is not to be had: building its core library (rustup component add rust-src)" >&2
-    rustup --quiet component add rust-src
+    if [ ! -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core" ]; then
+        need_rustup
+        echo "it is not to be had: adding the sources of the library (rustup component add rust-src)" >&2
+        rustup --quiet component add rust-src
+    fi
     export RUSTC_BOOTSTRAP=1
     set -- -Zbuild-std=core "$@"
 fi

@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int, c_void};
 /// memcpy(3)
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
-    // SAFETY: the caller's; copied upwards, an overlap would do no harm either.
+    // SAFETY: the caller's.
     unsafe { copy_up(to.cast(), from.cast(), count) };
     to
 }

@@ -27,7 +27,7 @@ pub type Session =
 const MAPPING: usize = 64 * 1024;
 
 /// Where the stack begins: the room ends in the last page of 4 KiB, its first 3 KiB
-/// and the upmost 1 KiB of the stack are in the page before. So a client with
+/// and the topmost 1 KiB of the stack are in the page before. So a client with
 /// short lines touches one page.
 const STACK_TOP: usize = MAPPING - 2 * 4096 + 1024;
 

@@ -4,7 +4,7 @@
 //! for one of two reasons:
 //!
 //! * rustix has no public function for it: signals, timers, the seccomp filter,
-//!   the end of a process, close_range(2), an ioctl(2);
+//!   the end of a process, close_range(2);
 //! * the call has to carry the token past the cage: clone(2), futex(2), kill(2).
 //!
 //! `sys` knows nothing of the files above it: what is to run in a child or in a
@@ -109,8 +109,8 @@ pub fn close(fd: BorrowedFd<'static>) {
 /// Starts a child that runs `session` in memory of its own (see [`memory`]), and
 /// returns its process. All signals must be blocked: in the child they are, too.
 ///
-/// Of the parent's it has descriptors, blocked signals, handlers and code; not
-/// its statics, nor its stack.
+/// Of the parent's it has descriptors, blocked signals, handlers and code; not its
+/// statics, nor its stack: to touch them ends it with SIGSEGV.
 pub fn fork(session: memory::Session, socket: BorrowedFd<'_>, numbers: [u32; 2]) -> Result<i32> {
     let child =
         arch::Child { stack: memory::child_stack(), session, socket: socket.as_raw_fd(), numbers };

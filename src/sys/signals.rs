@@ -43,7 +43,7 @@ struct SignalAction {
 pub fn handle_signal<H: Handler>(signal: i32) -> Result<()> {
     // riscv64 knows no restorer: there it calls the handler.
     #[cfg(target_arch = "riscv64")]
-    let handler = arch::restore_signal::<H> as *const ();
+    let handler = super::arch::restore_signal::<H> as *const ();
     #[cfg(not(target_arch = "riscv64"))]
     let handler = H::handle as *const ();
     set_action(signal, handler as usize)

@@ -1,5 +1,5 @@
-//! Waiting, in whatever form the kernel has for it. None of these may return at once
-//! again and again: that would be a spin.
+//! Waiting, in whatever form the kernel has for it. Where one is missing another is
+//! taken: to return at once again and again would be a spin.
 
 use super::call_with_token;
 use core::sync::atomic::AtomicU32;

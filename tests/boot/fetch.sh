@@ -43,7 +43,7 @@ fetch() (
     rm -rf "$folder"
     mkdir -p "$folder"
     for suite in ${suites:-""}; do
-        echo "fetching $* for $architecture${suite:+ from $suite}"
+        echo "fetching $* for $architecture${suite:+ from $suite}" >&2
         ! apt_for "$architecture" apt-get update || break
     done
     for package; do
@@ -63,7 +63,7 @@ fetch() (
 fetch_program() (
     folder=$1 package=$2 architecture=$(dpkg --print-architecture)
     [ ! -e "$folder/complete" ] || return 0
-    echo "fetching $package for this machine"
+    echo "fetching $package for this machine" >&2
     rm -rf "$folder"
     mkdir -p "$folder"
     apt_for "$architecture" apt-get update
