@@ -110,10 +110,13 @@ fn announce(config: &Config, address: Address) {
         line.add(&u32::from(address.port()));
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
-        while !sys::wait::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
+        while !sys::wait::is_writable(STDOUT).unwrap_or(true) {
             sys::signals::unblock_signals();
             sys::wait::pause();
             sys::signals::block_signals();
+            if signals::draining() {
+                return;
+            }
         }
         print(line.finish());
     }
