@@ -81,13 +81,13 @@ fn main(process: sys::start::Process) -> ! {
 /// From the command line to the accept loop. Everything that may fail does so before
 /// the first client, and ends the server.
 fn serve(config: &Config, process: &sys::start::Process) -> ! {
-    signals::install(config);
     let client = listener::open(config);
     become_user(config);
     let address = client.is_none().then(listener::local_address);
     separate_children(process);
     // No client's process shall see anything of it.
     listener::give_up(STDIN);
+    signals::install(config);
     // From here on nothing can fail that is needed to serve.
     if let Some(address) = address {
         announce(config, address);
