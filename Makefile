@@ -32,7 +32,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size symbols faults soak bench boards test-boards boot \
+.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards boot \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -62,6 +62,9 @@ audit: tools ## the exact system calls, compared with tests/audit.txt
 
 faults: tools ## every documented error of every system call, as a table
 	@$(CARGO) test --release --test suite -- --nocapture faults::
+
+memory: tools ## how many clients a memory limit carries, as a table (as root)
+	@$(SUITE) --nocapture --ignored memory::
 
 soak: tools ## a million connections, ten thousand clients at once
 	@$(SUITE) --nocapture --test-threads 1 --ignored soak

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
+use crate::support::kernel::{can_be_played, lacking};
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
 use crate::support::{
@@ -341,6 +342,23 @@ fn nothing_but_echo_reaches_a_client_that_is_stdout_and_stderr_too() {
         .stdout(OwnedFd::from(socket.try_clone().unwrap()))
         .stderr(OwnedFd::from(socket))
         .start();
+    client.exchange(LINE);
+    client.half_close();
+    client.assert_end();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+/// What is missing here is told as well, but not to the client.
+#[test]
+fn nothing_but_echo_reaches_a_client_that_is_stderr_in_a_kernel_that_lacks_much() {
+    if !can_be_played() {
+        println!("an emulator has these calls of its own: not tried");
+        return;
+    }
+    let (mut client, socket) = connection();
+    let server = serve_only(socket.try_clone().unwrap(), &["-v", "-T", "60", "-k", "60"]);
+    let server = server.stderr(OwnedFd::from(socket));
+    let mut server = lacking(server, &["setitimer", "madvise"]).start();
     client.exchange(LINE);
     client.half_close();
     client.assert_end();

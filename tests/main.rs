@@ -19,6 +19,7 @@ mod gone;
 mod layers;
 mod limits;
 mod manual;
+mod memory;
 mod netcats;
 mod orphans;
 mod pid1;
