@@ -63,6 +63,31 @@ fn inherited_listener_that_does_not_block_is_made_to() {
     assert_asleep(&server);
 }
 
+/// It would be each client's as well, and under -t 0 nothing else would be set.
+#[test]
+fn timeout_of_whoever_opened_the_socket_is_not_kept() {
+    let timeout = Some(Duration::from_millis(50));
+    let set_timeout = |socket: &OwnedFd| {
+        let socket = TcpStream::from(socket.try_clone().unwrap());
+        socket.set_read_timeout(timeout).unwrap();
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    set_timeout(&OwnedFd::from(listener.try_clone().unwrap()));
+    let server = serve_on(&listener, &["-t", "0"]);
+    assert_asleep(&server);
+    let clients = crowd(&server, 2);
+
+    let (mut alone, socket) = connection();
+    set_timeout(&socket.try_clone().unwrap().into());
+    let mut other = serve_only(socket, &["-t", "0"]).start();
+    alone.exchange(LINE);
+    thread::sleep(Duration::from_secs(1));
+    all_served_to_their_end(clients);
+    all_served_to_their_end(vec![alone]);
+    assert_eq!(other.wait_exit().code(), Some(0));
+    assert_eq!(server.log().len(), 1, "{:?}", server.log());
+}
+
 #[test]
 fn limits_hold_on_an_inherited_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
