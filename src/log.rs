@@ -17,7 +17,7 @@ macro_rules! log {
     ($($part:expr),+) => {{
         let mut line = $crate::log::line();
         $(line.add(&$part);)+
-        $crate::log::end(&mut line);
+        $crate::log::write(&mut line);
     }};
 }
 
@@ -45,7 +45,7 @@ pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
     }
     line.add(": ");
     line.add(&error);
-    end(&mut line);
+    write(&mut line);
     sys::exit(SYSTEM_REFUSED)
 }
 
@@ -106,20 +106,20 @@ fn reopen() -> Result<()> {
     stdio::dup2_stderr(result?)
 }
 
-/// Ends a line and writes it.
-pub fn end(line: &mut Line) {
-    write(line.finish());
+/// Writes a line to standard error, unless that would block.
+pub fn write(line: &mut Line) {
+    write_text(line.finish());
 }
 
-/// Writes whole lines to standard error, unless that would block.
-pub fn write(lines: &[u8]) {
+/// Writes `text` to standard error, unless that would block.
+pub fn write_text(text: &[u8]) {
     let sink = SINK.load(Relaxed);
     if sink == Sink::Socket as u8 {
-        let _ = net::send(STDERR, lines, net::SendFlags::DONTWAIT);
+        let _ = net::send(STDERR, text, net::SendFlags::DONTWAIT);
     } else if sink == Sink::Direct as u8
         || sink == Sink::Polled as u8 && sys::wait::is_writable(STDERR).unwrap_or(false)
     {
-        let _ = io::write(STDERR, lines);
+        let _ = io::write(STDERR, text);
     }
 }
 
