@@ -224,6 +224,7 @@ fn environment_is_not_read_as_arguments() {
         drop(traced);
         let mut client = found("it listens", || server.try_connect().ok());
         client.exchange(LINE);
+        server.wait_log("listening");
         assert_eq!(server.log(), ["rot13d: listening on [::]:43211"]);
     });
 }

@@ -15,7 +15,23 @@ use super::{Builder, Server, holds_within, runner, tool};
 /// The number of a user who owns no process.
 pub fn unused_user() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    1_000_000 + process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed)
+    let number = process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed);
+    // A user namespace has only so many; they are not those of the machine.
+    match users() {
+        some @ 2_000..=400_000_000 => 1_000 + number % (some - 1_000),
+        _ => 1_000_000 + number,
+    }
+}
+
+/// How many numbers of users there are, user_namespaces(7).
+fn users() -> u32 {
+    let map = fs::read_to_string("/proc/self/uid_map").expect("uid_map");
+    let last = map.lines().last().unwrap_or_default();
+    let fields: Vec<u32> = last
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    fields[0] + fields[2]
 }
 
 /// A server of `user`, who may have, beside it and `others`, the processes of
