@@ -32,7 +32,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards boot \
+.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards toolchains boot \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -87,6 +87,10 @@ boards: ## build for every architecture; sizes, compared with the README's (UPDA
 test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
 test-boards: tools ## the suite against each binary, under qemu-user
 	@sh tests/boards.sh test $(BOARDS)
+
+toolchains: TOOLS = nc.openbsd:netcat-openbsd
+toolchains: tools ## build and try it with the oldest Rust, the installed one, the newest and beta
+	@sh tests/toolchains.sh
 
 boot: ## boot Debian kernels with the server in them; how many clients a board carries
 	@sh tests/boards.sh boot
