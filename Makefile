@@ -17,7 +17,7 @@ SUITE = $(CARGO) test --release --quiet --test suite --
 TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
         busybox:busybox-static socat:socat telnet:telnet strace:strace mandoc:mandoc \
         ip:iproute2 iptables:iptables tcpserver:ucspi-tcp bwrap:bubblewrap \
-        systemd-analyze:systemd readelf:binutils setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
+        systemd-analyze:systemd readelf:binutils gdb:gdb setsid:util-linux nsenter:util-linux systemctl:systemd sysctl:procps \
         runsvdir:runit s6-svscan:s6 buildah:buildah shellcheck:shellcheck git:git \
         inetd:openbsd-inetd:unpacked xinetd:xinetd:unpacked haproxy:haproxy:unpacked openrc-run:openrc:unpacked
 # What packages are made with.
@@ -32,7 +32,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size symbols faults soak bench boards test-boards boot \
+.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards toolchains boot \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -63,6 +63,9 @@ audit: tools ## the exact system calls, compared with tests/audit.txt
 faults: tools ## every documented error of every system call, as a table
 	@$(CARGO) test --release --test suite -- --nocapture faults::
 
+memory: tools ## how many clients a memory limit carries, as a table (as root)
+	@$(SUITE) --nocapture --ignored memory::
+
 soak: tools ## a million connections, ten thousand clients at once
 	@$(SUITE) --nocapture --test-threads 1 --ignored soak
 
@@ -84,6 +87,10 @@ boards: ## build for every architecture; sizes, compared with the README's (UPDA
 test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
 test-boards: tools ## the suite against each binary, under qemu-user
 	@sh tests/boards.sh test $(BOARDS)
+
+toolchains: TOOLS = nc.openbsd:netcat-openbsd
+toolchains: tools ## build and try it with the oldest Rust, the installed one, the newest and beta
+	@sh tests/toolchains.sh
 
 boot: ## boot Debian kernels with the server in them; how many clients a board carries
 	@sh tests/boards.sh boot

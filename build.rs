@@ -34,8 +34,10 @@ fn main() {
         fs::write(file, "!<arch>\n").expect("an empty library");
     }
     argument(&format!("-L{folder}"));
-    let source = variable("CARGO_MANIFEST_DIR");
-    argument(&format!("-T{source}/src/layout.ld"));
+    // A copy: another checkout may share the folder that is built in.
+    let layout = format!("{folder}/layout.ld");
+    fs::copy("src/layout.ld", &layout).expect("src/layout.ld");
+    argument(&format!("-T{layout}"));
 
     // The linker is called as such, or by a C compiler.
     let linker = variable("RUSTC_LINKER");

@@ -6,7 +6,7 @@ use crate::sys::{self, LISTENER, STDERR, STDIN};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use rot13d_pure::address::Address;
 use rot13d_pure::args::{Config, idle_part};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{self, Errno, Result};
 use rustix::net::sockopt::{self, Timeout};
@@ -129,22 +129,21 @@ fn inherit(config: &Config) -> Option<Client> {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
     }
-    // Whoever opened it may have made it non-blocking.
+    // Whoever opened it may have made it non-blocking, or have given it a timeout.
     let _ = fs::fcntl_setfl(STDIN, OFlags::empty());
+    let _ = sockopt::set_socket_timeout(STDIN, Timeout::Recv, None);
     // No option is fatal here: a UNIX-domain socket has not all of them.
+    let _ = set_options(STDIN, config);
     if listens {
         take_for_listener(duplicate_stdin());
-        let _ = set_options(LISTENER, config);
         return None;
     }
     // Something to close in place of a listener.
     open_placeholder();
-    let client = Client {
+    Some(Client {
         socket: duplicate_stdin(),
         address: net::getpeername(STDIN).map_or(Address::Local, address_of),
-    };
-    let _ = set_options(client.socket.as_fd(), config);
-    Some(client)
+    })
 }
 
 fn duplicate_stdin() -> OwnedFd {

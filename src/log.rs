@@ -108,14 +108,18 @@ fn reopen() -> Result<()> {
 
 /// Writes a line to standard error, unless that would block.
 pub fn write(line: &mut Line) {
-    let line = line.finish();
+    write_text(line.finish());
+}
+
+/// Writes `text` to standard error, unless that would block.
+pub fn write_text(text: &[u8]) {
     let sink = SINK.load(Relaxed);
     if sink == Sink::Socket as u8 {
-        let _ = net::send(STDERR, line, net::SendFlags::DONTWAIT);
+        let _ = net::send(STDERR, text, net::SendFlags::DONTWAIT);
     } else if sink == Sink::Direct as u8
         || sink == Sink::Polled as u8 && sys::wait::is_writable(STDERR).unwrap_or(false)
     {
-        let _ = io::write(STDERR, line);
+        let _ = io::write(STDERR, text);
     }
 }
 

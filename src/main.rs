@@ -46,11 +46,10 @@ use rot13d_pure::address::Address;
 use rot13d_pure::args::{self, Config, Invocation};
 use rot13d_pure::message::Line;
 use rot13d_pure::usage::USAGE;
-use rustix::fd::BorrowedFd;
-use rustix::io::{self, Errno, Result};
+use rustix::io::{self, Errno};
 use rustix::stdio;
 use rustix::thread::{self, Gid, Uid};
-use sys::{STDERR, STDIN, STDOUT, memory};
+use sys::{STDIN, STDOUT, memory};
 
 /// Exit code of wrong usage.
 const WRONG_USAGE: u32 = 100;
@@ -73,7 +72,7 @@ fn main(process: sys::start::Process) -> ! {
         Ok(Invocation::Version) => print_and_exit(VERSION),
         Err(error) => {
             log!(error);
-            let _ = write_all(STDERR, USAGE.as_bytes());
+            log::write_text(USAGE.as_bytes());
             sys::exit(WRONG_USAGE)
         }
     }
@@ -82,13 +81,13 @@ fn main(process: sys::start::Process) -> ! {
 /// From the command line to the accept loop. Everything that may fail does so before
 /// the first client, and ends the server.
 fn serve(config: &Config, process: &sys::start::Process) -> ! {
-    signals::install(config);
     let client = listener::open(config);
     become_user(config);
     let address = client.is_none().then(listener::local_address);
     separate_children(process);
     // No client's process shall see anything of it.
     listener::give_up(STDIN);
+    signals::install(config);
     // From here on nothing can fail that is needed to serve.
     if let Some(address) = address {
         announce(config, address);
@@ -111,12 +110,15 @@ fn announce(config: &Config, address: Address) {
         line.add(&u32::from(address.port()));
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
-        while !sys::wait::is_writable(STDOUT).unwrap_or(true) && !signals::draining() {
+        while !sys::wait::is_writable(STDOUT).unwrap_or(true) {
             sys::signals::unblock_signals();
             sys::wait::pause();
             sys::signals::block_signals();
+            if signals::draining() {
+                return;
+            }
         }
-        let _ = write_all(STDOUT, line.finish());
+        print(line.finish());
     }
 }
 
@@ -143,20 +145,20 @@ fn separate_children(process: &sys::start::Process) {
 }
 
 fn print_and_exit(text: &str) -> ! {
-    let _ = write_all(STDOUT, text.as_bytes());
+    print(text.as_bytes());
     sys::exit(0)
 }
 
-/// Writes all of `bytes`; a write may be short or interrupted (write(2)).
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+/// Writes all of `bytes` to standard output, if it takes them; a write may be short or
+/// interrupted (write(2)).
+fn print(mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        match io::write(fd, bytes) {
+        match io::write(STDOUT, bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             // It is a pipe or a terminal that somebody has made non-blocking.
             Err(Errno::AGAIN) => sys::wait::pause(),
-            Err(error) => return Err(error),
+            Err(_) => return,
         }
     }
-    Ok(())
 }

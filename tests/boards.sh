@@ -29,6 +29,7 @@ drain::signal_at_every_system_call would signal the emulator's calls and threads
 limits::client_is_late_not_lost_when_fork_fails has room for one of two, and the emulator two threads in each
 limits::late_client_counts_for_its_own_source has room for one as well
 limits::storm_in_slow_motion_misses_no_wake_up would single-step the emulator
+stdio::descriptors_for_no_client_at_all leaves none to the emulator
 stdio::few_descriptors_all_taken_by_the_starter leaves none to the emulator
 END
 }
@@ -53,7 +54,8 @@ emulator() {
 processor() {
     case $1 in
     arm-*) echo arm1176 ;;
-    armv7-* | thumbv7neon-*) echo cortex-a9,neon=off,vfp=off ;;
+    armv7-*) echo cortex-a9,neon=off ;;
+    thumbv7neon-*) echo cortex-a9 ;;
     esac
 }
 

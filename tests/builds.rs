@@ -83,7 +83,7 @@ const WAYS: [Way; 8] = [
         &[],
         true,
     ),
-    way("gcc, named", &[(LINKER, "gcc")], &[], true),
+    way("gcc, named", &[(LINKER, "gcc")], &[], false),
     way("rust-lld, named", &[(LINKER, "rust-lld")], &[], true),
     way(
         "rust-lld, by cargo's configuration",
@@ -181,8 +181,8 @@ fn build_script_says(target: &str, architecture: &str, linker: &str) -> String {
         .env("TARGET", target)
         .env("CARGO_CFG_TARGET_ARCH", architecture)
         .env("CARGO_CFG_TARGET_OS", "linux")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("OUT_DIR", scratch.path(""))
-        .env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"))
         .env("RUSTC_LINKER", linker)
         .output()
         .expect("it runs");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
-use crate::support::kernel::{can_be_played, without_cookies};
+use crate::support::kernel::{can_be_played, lacking, without_cookies};
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
 use crate::support::{
@@ -61,6 +61,31 @@ fn inherited_listener_that_does_not_block_is_made_to() {
     all_served_to_their_end(crowd(&server, 3));
     server.wait_childless();
     assert_asleep(&server);
+}
+
+/// It would be each client's as well, and under -t 0 nothing else would be set.
+#[test]
+fn timeout_of_whoever_opened_the_socket_is_not_kept() {
+    let timeout = Some(Duration::from_millis(50));
+    let set_timeout = |socket: &OwnedFd| {
+        let socket = TcpStream::from(socket.try_clone().unwrap());
+        socket.set_read_timeout(timeout).unwrap();
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    set_timeout(&OwnedFd::from(listener.try_clone().unwrap()));
+    let server = serve_on(&listener, &["-t", "0"]);
+    assert_asleep(&server);
+    let clients = crowd(&server, 2);
+
+    let (mut alone, socket) = connection();
+    set_timeout(&socket.try_clone().unwrap().into());
+    let mut other = serve_only(socket, &["-t", "0"]).start();
+    alone.exchange(LINE);
+    thread::sleep(Duration::from_secs(1));
+    all_served_to_their_end(clients);
+    all_served_to_their_end(vec![alone]);
+    assert_eq!(other.wait_exit().code(), Some(0));
+    assert_eq!(server.log().len(), 1, "{:?}", server.log());
 }
 
 #[test]
@@ -376,6 +401,23 @@ fn nothing_but_echo_reaches_a_client_that_is_stderr_too_in_an_old_kernel() {
     let (mut client, socket) = connection();
     let server = serve_only(socket.try_clone().unwrap(), &["-v"]).stderr(OwnedFd::from(socket));
     let mut server = without_cookies(server).start();
+    client.exchange(LINE);
+    client.half_close();
+    client.assert_end();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+/// What is missing here is told as well, but not to the client.
+#[test]
+fn nothing_but_echo_reaches_a_client_that_is_stderr_in_a_kernel_that_lacks_much() {
+    if !can_be_played() {
+        println!("an emulator has these calls of its own: not tried");
+        return;
+    }
+    let (mut client, socket) = connection();
+    let server = serve_only(socket.try_clone().unwrap(), &["-v", "-T", "60", "-k", "60"]);
+    let server = server.stderr(OwnedFd::from(socket));
+    let mut server = lacking(server, &["setitimer", "madvise"]).start();
     client.exchange(LINE);
     client.half_close();
     client.assert_end();

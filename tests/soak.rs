@@ -1,18 +1,22 @@
 //! Operated for years, in a few minutes (rot13d(8), DESCRIPTION and DIAGNOSTICS): short
 //! connections without end and crowds at once leave nothing behind, neither a
-//! zombie nor a descriptor nor a page. `make soak` runs the long versions.
+//! zombie nor a descriptor nor a page; nor do signals that have no effect.
+//! `make soak` runs the long versions.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::proc::Memory;
-use crate::support::{Dialogue, Server};
+use crate::support::{Dialogue, Server, signal_process};
 
 /// Clients at work at the same time.
 const THREADS: usize = 8;
+
+/// How long nobody is signalled.
+const BETWEEN_SIGNALS: Duration = Duration::from_millis(10);
 
 #[test]
 fn twenty_thousand_connections_leave_nothing_behind() {
@@ -72,15 +76,43 @@ impl Belongings {
 
 #[track_caller]
 fn short_connections(count: usize) {
-    let server = Server::start();
+    let mut server = Server::start();
     // As many as it serves at once: it has touched every page that it ever will.
     drop(clients(&server, 256));
     let before = Belongings::of(&server);
     let start = Instant::now();
-    hurry(&server, count);
+    let signals = while_signalled(&server, || hurry(&server, count));
     let rate = count as f64 / start.elapsed().as_secs_f64();
-    println!("{count} connections, {rate:.0} a second");
+    println!("{count} connections, {rate:.0} a second, everybody signalled {signals} times");
     Belongings::of(&server).assert_no_more_than(&before);
+    assert!(server.is_running(), "nobody has told it to end");
+}
+
+/// Signals everybody now and then while `body` runs: a signal may come at any moment
+/// of a fork or of a session's start. Returns how often.
+fn while_signalled(server: &Server, body: impl FnOnce()) -> usize {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let signals = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                signal_everybody(server);
+                count += 1;
+                thread::sleep(BETWEEN_SIGNALS);
+            }
+            count
+        });
+        body();
+        over.store(true, Ordering::Relaxed);
+        signals.join().expect("signals are sent")
+    })
+}
+
+/// SIGCHLD to the server and all its clients' processes. SIGALRM to the server alone:
+/// a client's process takes it for the end of its lifetime.
+fn signal_everybody(server: &Server) {
+    signal_process(-server.pid(), libc::SIGCHLD);
+    signal_process(server.pid(), libc::SIGALRM);
 }
 
 /// `count` clients, each with one line, some of which leave without manners.
@@ -149,7 +181,9 @@ fn crowd(size: usize) {
     for _ in 0..2 {
         let start = Instant::now();
         let mut clients = clients(&server, size);
+        signal_everybody(&server);
         exchange_with_each(&mut clients, "second");
+        signal_everybody(&server);
         exchange_with_each(&mut clients, "third");
         assert_eq!(server.children().len(), size);
         println!("{size} clients, three lines each: {:?}", start.elapsed());

@@ -134,6 +134,25 @@ fn readiness_line_waits_for_room() {
     }
 }
 
+/// It has no client yet, so it ends at once.
+#[test]
+fn signal_ends_the_wait_for_the_reader_of_the_readiness_line() {
+    for flags in [0, libc::O_NONBLOCK] {
+        let (_reader, writer) = full_pipe();
+        // SAFETY: touches no memory.
+        let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
+        assert_eq!(result, 0);
+        let mut server = Server::new()
+            .exactly(["-1", "127.0.0.1", "0"])
+            .ready(Ready::Log)
+            .stdout(writer)
+            .start();
+        thread::sleep(Duration::from_millis(300));
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.wait_exit().code(), Some(0), "flags {flags:#x}");
+    }
+}
+
 #[test]
 fn reader_of_the_readiness_line_who_gives_up_stops_nothing() {
     for flags in [0, libc::O_NONBLOCK] {
@@ -235,6 +254,7 @@ fn environment_is_not_read_as_arguments() {
         drop(traced);
         let mut client = found("it listens", || server.try_connect().ok());
         client.exchange(LINE);
+        server.wait_log("listening");
         assert_eq!(server.log(), ["rot13d: listening on [::]:43211"]);
     });
 }

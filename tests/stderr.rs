@@ -747,6 +747,34 @@ fn last_words_are_heard_wherever_they_can_be() {
     });
 }
 
+/// The usage is as every message: written if it can be at once. All signals are
+/// blocked by then, so whoever waits for room cannot be ended.
+#[test]
+fn wrong_usage_ends_the_program_whatever_standard_error_is() {
+    for place in EVERYWHERE {
+        let run = |what: &str, stderr: OwnedFd| {
+            let server = place.server(what, stderr).exactly(["-x"]);
+            let mut server = server.ready(Ready::Unknown).start();
+            assert_eq!(server.wait_exit().code(), Some(100), "{what}, {place:?}");
+        };
+        let (_reader, writer) = pipe();
+        let mut full = File::from(writer.try_clone().unwrap());
+        full.write_all(&[b'.'; 4096]).unwrap();
+        run("a full pipe", writer);
+
+        let (_reader, mut writer) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        while writer.write(&[b'.'; 64]).is_ok() {}
+        while writer.write(b".").is_ok() {}
+        writer.set_nonblocking(false).unwrap();
+        run("a full socket", writer.into());
+
+        let held = Terminal::open();
+        held.type_in(b"\x13");
+        run("a terminal that is held", held.program());
+    }
+}
+
 /// With a slow reader there is room now and then, for some bytes: what is
 /// written then is a whole line, and what is not is dropped as a whole.
 #[test]

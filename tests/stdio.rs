@@ -488,3 +488,23 @@ fn few_descriptors_all_taken_by_the_starter() {
         .start();
     all_served_to_their_end(crowd(&server, 3));
 }
+
+/// Whoever started it does not read: it says nothing, and ends.
+#[test]
+fn wrong_usage_ends_at_once_when_nobody_reads_the_log() {
+    let (_reader, writer) = full_pipe();
+    let run = Server::new().exactly(["-x"]).stderr(writer).run();
+    assert_eq!(run.status.code(), Some(100));
+}
+
+#[test]
+fn server_that_waits_for_a_reader_of_its_port_ends_when_told_to() {
+    let (_reader, writer) = full_pipe();
+    let mut server = Server::new()
+        .exactly(["-1", "127.0.0.1", "0"])
+        .ready(Ready::Log)
+        .stdout(writer)
+        .start();
+    server.signal(libc::SIGTERM);
+    assert!(server.wait_exit().success());
+}

@@ -3,7 +3,7 @@
 # Cargo.toml), the one that is installed, the newest stable one and beta; each
 # without a warning, and each of these servers starts, echoes a line and ends.
 # What is not installed is fetched by rustup into target/rustup: nothing is added
-# to yours. A version that cannot be had is named, and fails in CI=true.
+# to yours. A version that cannot be had is named.
 #
 # usage: toolchains.sh
 set -eu
@@ -84,6 +84,5 @@ for channel in stable beta; do
 done
 if [ -n "$missing" ]; then
     echo "not tried, since rustup did not get them:$missing"
-    [ "${CI-}" != true ] || failed="$failed$missing"
 fi
 [ -z "$failed" ] || exit 1

@@ -147,7 +147,7 @@ pub type Instruction = libc::sock_filter;
 /// It takes `no_new_privs` or privileges.
 pub fn install_filter(filter: &[Instruction]) -> Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    let program = core::ptr::from_ref(&program).addr();
+    let program = core::ptr::from_ref(&program).expose_provenance();
     // SAFETY: the kernel copies the program.
     unsafe {
         let (option, mode) = (libc::PR_SET_SECCOMP as usize, libc::SECCOMP_MODE_FILTER as usize);

@@ -20,7 +20,7 @@ pub fn unblock_signals() {
 }
 
 fn set_signal_mask(mask: &SignalSet) {
-    let set = core::ptr::from_ref(mask).addr();
+    let set = core::ptr::from_ref(mask).expose_provenance();
     // SAFETY: reads the set. It cannot fail with these arguments.
     let _ = unsafe {
         let how = libc::SIG_SETMASK as usize;
@@ -66,7 +66,7 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
         restorer: super::arch::restore_signal,
         mask: [u32::MAX; 2],
     };
-    let action = core::ptr::from_ref(&action).addr();
+    let action = core::ptr::from_ref(&action).expose_provenance();
     // SAFETY: reads the structure. The handler is one, by its type.
     unsafe {
         let size = size_of::<SignalSet>();
@@ -91,7 +91,7 @@ pub fn stop_timers() -> Result<()> {
 fn set_timer(which: usize, seconds: u32) -> Result<()> {
     // `struct itimerval`: the interval, then the time left; seconds and microseconds.
     let timer: [c_long; 4] = [0, 0, seconds as c_long, 0];
-    let new = core::ptr::from_ref(&timer).addr();
+    let new = core::ptr::from_ref(&timer).expose_provenance();
     // SAFETY: reads the timer.
     unsafe { call(libc::SYS_setitimer, [which, new, 0, 0]) }
 }

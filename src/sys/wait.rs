@@ -19,7 +19,8 @@ pub const SYS_CLOCK_NANOSLEEP_TIME64: c_long = 407;
 /// Sleeps while `word` is `value`, until a signal handler changes it (futex(2),
 /// `FUTEX_WAIT`). A change before the call is seen as well. It may return early.
 pub fn wait_while(word: &AtomicU32, value: u32) {
-    let arguments = [word.as_ptr().addr(), libc::FUTEX_WAIT as usize, value as usize, 0];
+    let arguments =
+        [word.as_ptr().expose_provenance(), libc::FUTEX_WAIT as usize, value as usize, 0];
     // SAFETY: reads the word.
     let result = unsafe { call_with_token(libc::SYS_futex, arguments) };
     #[cfg(target_pointer_width = "32")]
@@ -42,7 +43,8 @@ pub fn pause() {
     if let NanosleepRelativeResult::Err(_) = rustix::thread::nanosleep(&milliseconds(100)) {
         let nothing = AtomicU32::new(0);
         let time: [c_long; 2] = [0, 100_000_000];
-        let (word, time) = (nothing.as_ptr().addr(), time.as_ptr().addr());
+        let (word, time) =
+            (nothing.as_ptr().expose_provenance(), time.as_ptr().expose_provenance());
         // SAFETY: reads the word and the time.
         let _ = unsafe {
             let operation = libc::FUTEX_WAIT as usize;
@@ -73,7 +75,7 @@ fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
 /// which a kernel without `CONFIG_COMPAT_32BIT_TIME` does not have.
 #[cfg(target_pointer_width = "32")]
 fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
-    let start = descriptors.as_mut_ptr().addr();
+    let start = descriptors.as_mut_ptr().expose_provenance();
     // SAFETY: `PollFd` has the layout of `struct pollfd`; there are so many of them.
     unsafe { super::call(libc::SYS_poll, [start, descriptors.len(), time as usize, 0]) }
 }

@@ -105,6 +105,8 @@ impl Row {
             "getsockopt" | "fcntl" => "standard input",
             // That there is a descriptor for a client.
             "dup" if self.setup == Setup::None => "accept",
+            // One name for what architectures have under two.
+            "mmap,mmap2" => "mmap",
             "setresgid" => "setgid",
             "setresuid" => "setuid",
             call => call.trim_start_matches("rt_"),

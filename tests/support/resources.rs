@@ -1,19 +1,37 @@
 //! Resources of the operating system: a user with limits of its own, limits
 //! that change while the server runs, a process limit as containers have it.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{fs, io, process, ptr};
 
 use super::orphans::{self, Watched};
-use super::{Builder, Server, runner, tool};
+use super::{Builder, Server, holds_within, runner, tool};
 
 /// The number of a user who owns no process.
 pub fn unused_user() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    1_000_000 + process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed)
+    let number = process::id() * 64 + COUNT.fetch_add(1, Ordering::Relaxed);
+    // A user namespace has only so many; they are not those of the machine.
+    match users() {
+        some @ 2_000..=400_000_000 => 1_000 + number % (some - 1_000),
+        _ => 1_000_000 + number,
+    }
+}
+
+/// How many numbers of users there are, user_namespaces(7).
+fn users() -> u32 {
+    let map = fs::read_to_string("/proc/self/uid_map").expect("uid_map");
+    let last = map.lines().last().unwrap_or_default();
+    let fields: Vec<u32> = last
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    fields[0] + fields[2]
 }
 
 /// A server of `user`, who may have, beside it and `others`, the processes of
@@ -95,36 +113,87 @@ fn change_soft_limit(pid: i32, resource: libc::__rlimit_resource_t, value: u64) 
     Ok(())
 }
 
-/// A control group that may hold a few threads only.
+/// A control group with a limit.
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Under the hierarchy of version 1 that has the limit, or in that of version 2.
+    /// It may hold so many threads.
     #[track_caller]
     pub fn new(threads: u64) -> Self {
-        let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
-        let name = format!("rot13d-test-{}", process::id());
-        let made = roots.iter().find_map(|root| {
+        Cgroup::limited("pids", &["pids.max"], threads)
+    }
+
+    /// It may have so many bytes of memory.
+    #[track_caller]
+    pub fn of_memory(bytes: u64) -> Self {
+        Cgroup::limited("memory", &["memory.max", "memory.limit_in_bytes"], bytes)
+    }
+
+    /// Under the hierarchy of version 1 that has the limit, or in that of version 2.
+    #[track_caller]
+    fn limited(controller: &str, files: &[&str], limit: u64) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let roots = [&format!("/sys/fs/cgroup/{controller}"), "/sys/fs/cgroup"];
+        let name = format!("rot13d-test-{}-{count}", process::id());
+        let made = roots.iter().map(Path::new).find_map(|root| {
             // In version 2 the limit has to be handed down first.
-            let _ = fs::write(Path::new(root).join("cgroup.subtree_control"), "+pids");
-            let folder = Path::new(root).join(&name);
+            let _ = fs::write(
+                root.join("cgroup.subtree_control"),
+                format!("+{controller}"),
+            );
+            let folder = root.join(&name);
             fs::create_dir(&folder).ok()?;
             let cgroup = Cgroup(folder);
-            let limit = cgroup.0.join("pids.max");
-            fs::write(limit, threads.to_string()).ok()?;
+            let file = files.iter().find(|file| cgroup.0.join(file).exists())?;
+            fs::write(cgroup.0.join(file), limit.to_string()).ok()?;
             Some(cgroup)
         });
-        made.expect("a cgroup with a limit on processes (are you root, and is it mounted?)")
+        made.unwrap_or_else(|| {
+            panic!("a cgroup with a limit on {controller} (are you root, and is it mounted?)")
+        })
     }
 
     pub fn add(&self, pid: i32) {
         let file = self.0.join("cgroup.procs");
         fs::write(file, pid.to_string()).expect("a cgroup takes a process");
     }
+
+    /// The server is in it from its first page on.
+    pub fn hold(&self, server: Builder) -> Builder {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(self.0.join("cgroup.procs"))
+            .expect("a cgroup takes processes");
+        server.before_exec(move || (&file).write_all(b"0"))
+    }
+
+    /// Bytes that it has. (Version 1 counts what is in sockets apart, if at all.)
+    pub fn memory(&self) -> u64 {
+        let used = self
+            .number("memory.current")
+            .or_else(|| self.number("memory.usage_in_bytes"));
+        used.expect("a cgroup that counts memory")
+    }
+
+    /// How often somebody in it was killed for want of memory.
+    pub fn kills(&self) -> u64 {
+        let files = ["memory.events", "memory.oom_control"].map(|file| self.0.join(file));
+        let text = files.iter().find_map(|file| fs::read_to_string(file).ok());
+        let text = text.expect("a cgroup that counts what it kills");
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.expect("Linux 4.13").parse().expect("a number")
+    }
+
+    fn number(&self, file: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.0.join(file)).ok()?;
+        text.trim().parse().ok()
+    }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        // Who was killed may not be reaped yet.
+        holds_within(Duration::from_secs(5), || fs::remove_dir(&self.0).is_ok());
     }
 }
