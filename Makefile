@@ -42,8 +42,9 @@ all: ## build the server (for another architecture with TARGET=…)
 run: all ## serve on port 43211 until Ctrl-C (with TARGET=… under qemu-user)
 	$(if $(TARGET),@sh tests/boards.sh run $(TARGET),$(BINARY) -v)
 
+test: TOOLS += $(if $(TARGET),qemu-aarch64-static:qemu-user-static)
 test: tools ## install what the tests need, then run all of them (with TARGET=… under qemu-user)
-	$(if $(TARGET),@sh tests/boards.sh test $(TARGET),$(SUITE))
+	$(if $(TARGET),@sh tests/boards.sh test $(TARGET),@sh tests/suite.sh)
 
 tools: ## install what the tests need (as root on Debian), or name it
 	@sh tests/tools.sh $(TOOLS) $(PACKERS)

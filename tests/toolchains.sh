@@ -27,11 +27,10 @@ smoke_test() (
     kill -TERM $server
     code=0
     wait $server || code=$?
-    [ "$answer" = 'Uryyb, Jbeyq!' ] && [ $code -eq 0 ] || {
-        echo "answer: $answer, exit $code" >&2
-        cat "$scratch/log" >&2
-        exit 1
-    }
+    [ "$answer/$code" = 'Uryyb, Jbeyq!/0' ] && exit
+    echo "answer: $answer, exit $code" >&2
+    cat "$scratch/log" >&2
+    exit 1
 )
 
 # try NAME RUSTUP_HOME TOOLCHAIN
