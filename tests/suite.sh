@@ -21,6 +21,7 @@ deploy::supervisors::s6 starts more than a namespace lets it
 deploy::supervisors::sysvinit starts more than a namespace lets it
 deploy::systemd makes control groups
 limits::process_limit_of_a_container makes a control group
+memory:: makes control groups
 start::tiny_limits has a limit that does not count root's processes
 stderr::kernel_log makes a device
 token::cage_is_that reads a filter out of the kernel
