@@ -270,6 +270,10 @@ fn stripping_it_again_leaves_it_as_it_is() {
     server.connect().exchange(b"as before\n");
 }
 
+/// A signal frame may have 11 KiB (x86_64 with AMX) or 20 (aarch64 with SVE): this
+/// machine's may be smaller. What the server itself needs comes on top.
+const LEAST_STACK: u64 = 32 * 1024;
+
 /// The command that the README gives for a build with symbols.
 #[test]
 fn build_with_symbols_has_the_same_code() {
@@ -293,6 +297,11 @@ fn build_with_symbols_has_the_same_code() {
     ] {
         assert!(names.contains(name), "no {name} in {names}");
     }
+    let sizes = shown("nm", &["-CS"], &with_symbols);
+    let stack = sizes.lines().find(|line| line.ends_with("::PARENT_STACK"));
+    let size = stack.and_then(|line| line.split_whitespace().nth(1));
+    let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
+    assert!(size >= Some(LEAST_STACK), "the parent's stack: {stack:?}");
     let code = |file: &Path| {
         let to = scratch.path("code");
         let mut objcopy = Command::new(tool("objcopy"));
@@ -361,6 +370,13 @@ fn memory_of_a_child() {
     // An address that only traps, which no process can give back.
     mappings.retain(|(_, _, name)| name != "[vsyscall]");
     assert_eq!(mappings.len(), 2, "{mappings:#?}");
+    let own = mappings.iter().find(|(_, access, _)| access.contains('w'));
+    let addresses = own.and_then(|(addresses, ..)| addresses.split_once('-'));
+    let size = addresses.and_then(|(start, end)| {
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        number(end)?.checked_sub(number(start)?)
+    });
+    assert!(size >= Some(LEAST_STACK), "a child's stack: {own:?}");
     let memory = crate::support::proc::memory(child).expect("it lives");
     assert!(memory.private_dirty <= 4, "{memory:?}, in KiB");
 }

@@ -56,8 +56,10 @@ const fn way(
     }
 }
 
+/// (rust-lld alone links the boards: see tests/target.sh. For this machine cargo would call
+/// it for build scripts, too, which take a C library.)
 const LINKER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER";
-const WAYS: [Way; 8] = [
+const WAYS: [Way; 6] = [
     way("as it comes", &[], &[], true),
     way(
         "with the target named",
@@ -84,16 +86,6 @@ const WAYS: [Way; 8] = [
         true,
     ),
     way("gcc, named", &[(LINKER, "gcc")], &[], false),
-    way("rust-lld, named", &[(LINKER, "rust-lld")], &[], true),
-    way(
-        "rust-lld, by cargo's configuration",
-        &[(LINKER, "gcc")],
-        &[
-            "--config",
-            "target.x86_64-unknown-linux-gnu.linker=\"rust-lld\"",
-        ],
-        true,
-    ),
 ];
 
 #[test]

@@ -525,6 +525,15 @@ fn refusal_names_the_call() {
     }
 }
 
+/// An address that was asked for is not made up for by another.
+#[test]
+fn ipv6_address_is_refused_in_a_kernel_without_ipv6() {
+    let refused = Server::new()
+        .strace(["-e", "inject=socket:error=EAFNOSUPPORT:when=1"])
+        .exactly(["-1", "::1", "4321"]);
+    assert_refused(refused, "socket [::1]:4321: address family not supported");
+}
+
 #[test]
 fn reasons_are_told_in_these_words() {
     for (error, words) in [

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
-use crate::support::kernel::{can_be_played, lacking};
+use crate::support::kernel::{can_be_played, lacking, without_cookies};
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
 use crate::support::{
@@ -346,6 +346,24 @@ fn connected_socket_is_served_alone() {
     assert!(end.contains(" exit 0 0/"), "{log}");
 }
 
+/// Whoever opened it may have made it non-blocking. Then a read that finds nothing
+/// would be taken for a part of the idle limit.
+#[test]
+fn connected_socket_that_does_not_block_is_made_to() {
+    let (mut client, socket) = connection();
+    socket.set_nonblocking(true).unwrap();
+    let mut server = serve_only(socket, &[]).start();
+    for _ in 0..2 {
+        let child = server.only_child();
+        eventually("it sleeps until its client says something", || {
+            proc::blocked_in_read(child)
+        });
+        client.exchange(LINE);
+    }
+    all_served_to_their_end(vec![client]);
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
 #[test]
 fn socket_pair_will_do() {
     let (mut client, socket) = UnixStream::pair().unwrap();
@@ -367,6 +385,22 @@ fn nothing_but_echo_reaches_a_client_that_is_stdout_and_stderr_too() {
         .stdout(OwnedFd::from(socket.try_clone().unwrap()))
         .stderr(OwnedFd::from(socket))
         .start();
+    client.exchange(LINE);
+    client.half_close();
+    client.assert_end();
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+/// A kernel that does not say which socket a descriptor is (rot13d(8), NOTES).
+#[test]
+fn nothing_but_echo_reaches_a_client_that_is_stderr_too_in_an_old_kernel() {
+    if !can_be_played() {
+        println!("an emulator has sockets of its own: not tried");
+        return;
+    }
+    let (mut client, socket) = connection();
+    let server = serve_only(socket.try_clone().unwrap(), &["-v"]).stderr(OwnedFd::from(socket));
+    let mut server = without_cookies(server).start();
     client.exchange(LINE);
     client.half_close();
     client.assert_end();

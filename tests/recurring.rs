@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served, waiting};
+use crate::support::kernel::{can_be_played, without_cage};
 use crate::support::resources::{set_soft_limit, unused_user};
 use crate::support::strace::Strace;
 use crate::support::{Dialogue, Server, eventually, proc, runner};
@@ -152,6 +153,26 @@ fn kinds_are_told_each_for_itself() {
         server.wait_log("rot13d: full 2/2");
     });
     drop(first);
+}
+
+/// Nor does one shortage hide the other. (Between two seconds it would not: tried
+/// more than once.)
+#[test]
+fn shortages_are_told_each_for_itself() {
+    if !can_be_played() {
+        println!("strace would see the calls of an emulator: not tried");
+        return;
+    }
+    for _ in 0..4 {
+        let faults = ["accept:error=ENFILE:when=1", "clone:error=EAGAIN:when=1"];
+        let faults = faults.map(|fault| format!("inject={fault}"));
+        // The cage would end a server whose calls are made to fail.
+        let server = without_cage(Server::new());
+        let server = server.strace(["-e", &faults[0], "-e", &faults[1]]).start();
+        served(&server);
+        server.wait_log("rot13d: accept: file table full");
+        server.wait_log("rot13d: fork: temporarily unavailable");
+    }
 }
 
 /// Sets it on drop, also when a test fails.

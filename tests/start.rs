@@ -171,6 +171,36 @@ fn reader_of_the_readiness_line_who_gives_up_stops_nothing() {
     }
 }
 
+/// So does who asks for the version or the usage.
+#[test]
+fn version_and_usage_wait_for_room() {
+    for (option, start) in [("-V", "rot13d "), ("-h", "usage: rot13d ")] {
+        for flags in [0, libc::O_NONBLOCK] {
+            let (mut reader, writer) = full_pipe();
+            // SAFETY: touches no memory.
+            let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
+            assert_eq!(result, 0);
+            let mut server = Server::new()
+                .exactly([option])
+                .ready(Ready::Unknown)
+                .stdout(writer)
+                .start();
+            eventually("it waits", || {
+                proc::stat(server.pid()).is_some_and(|stat| stat.state == 'S')
+            });
+            assert!(server.is_running(), "{option}, flags {flags:#x}");
+            reader.read_exact(&mut [0; 4096]).unwrap();
+            assert_eq!(server.wait_exit().code(), Some(0));
+            let text = io::read_to_string(reader).unwrap();
+            assert!(
+                text.starts_with(start),
+                "{option}, flags {flags:#x}: {text:?}"
+            );
+            assert!(text.ends_with('\n'), "{text:?}");
+        }
+    }
+}
+
 /// A kernel before Linux 5.18 starts a program without any argument, not even
 /// its name, if it is told to. Newer ones put in an empty name: it is taken out
 /// again, as it was.

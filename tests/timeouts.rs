@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use crate::support::client::assert_same;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, served, waiting};
 use crate::support::network::{in_own_network, set_ipv4, vanish};
-use crate::support::{DEADLINE, Dialogue, Server, assert_in_time, eventually, found, proc, rot13};
+use crate::support::{
+    DEADLINE, Dialogue, Server, assert_in_time, eventually, found, proc, rot13, runner,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far below the limit of those tests in which nobody may be ended.
@@ -175,7 +177,8 @@ fn exchange_until_closed(client: &mut TcpStream) {
 
 #[test]
 fn lifetime_is_each_client_s_own() {
-    let server = Server::new().args(["-T", "2"]).start();
+    // Nor does the one limit need the other.
+    let server = Server::new().args(["-t", "0", "-T", "2"]).start();
     let mut first = served(&server);
     thread::sleep(SECOND);
     let begin = Instant::now();
@@ -292,6 +295,31 @@ fn idle_limit_is_over_in_time() {
             });
         });
     });
+}
+
+/// The parts are an eighth of the limit, and there are eight: one more would be a
+/// day too late where the limit is a week.
+#[test]
+fn silent_client_is_waited_for_eight_times() {
+    if !runner().is_empty() {
+        println!("an emulator begins a read again: not tried");
+        return;
+    }
+    let server = Server::new().args(["-t", "1"]).recorded().start();
+    let mut client = server.connect();
+    let child = server.only_child();
+    client.assert_end();
+    server.wait_childless();
+    let calls = server.calls();
+    let reads = calls[&child]
+        .iter()
+        .filter(|call| call.starts_with("read("));
+    let reads: Vec<&String> = reads.collect();
+    assert_eq!(reads.len(), 8, "{reads:#?}");
+    assert!(
+        reads.iter().all(|read| read.contains(" EAGAIN ")),
+        "{reads:#?}"
+    );
 }
 
 /// Whether the client has taken something is looked at eight times in that time.

@@ -210,6 +210,17 @@ fn counts_that_are_too_large_do_no_harm() {
     assert!(matches!(buffer.step(), Step::Write(due) if due == [b'a'; CAPACITY]));
     buffer.sent(usize::MAX);
     assert!(matches!(buffer.step(), Step::Read(space) if space.len() == CAPACITY));
+    // Nor does what is not due yet go with what is.
+    let Step::Read(space) = buffer.step() else {
+        panic!("there is room");
+    };
+    space[..9].copy_from_slice(b"line\nrest");
+    buffer.received(9);
+    assert_eq!(buffer.step(), Step::Write(b"yvar\n"));
+    buffer.sent(usize::MAX);
+    assert!(matches!(buffer.step(), Step::Read(space) if space.len() == CAPACITY - 4));
     buffer.end();
+    assert_eq!(buffer.step(), Step::Write(b"erfg"));
+    buffer.sent(4);
     assert_eq!(buffer.step(), Step::Finish);
 }
