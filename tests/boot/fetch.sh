@@ -31,7 +31,11 @@ apt_for() (
         set -- "$@" -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
     fi
     shift 2
-    "$command" -qq "$@"
+    # Its warnings matter when it fails.
+    "$command" -qq "$@" 2>"$state/errors" || {
+        cat "$state/errors" >&2
+        return 1
+    }
 )
 
 # fetch FOLDER ARCHITECTURE SUITES PACKAGE...: just these packages, of the first
