@@ -134,7 +134,7 @@ suite() (
         echo "$target, $how: failed" >&2
         exit 1
     fi
-    printf '%-34s %-42s %s passed, %s not run, %d s\n' "$target" "$how" \
+    printf '%-36s %-27s %s passed, %s not run, %d s\n' "$target" "$how" \
         "$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log")" \
         "$(skipped "$target" | grep -c . || :)" $(($(date +%s) - start))
 )

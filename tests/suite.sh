@@ -59,6 +59,7 @@ cli::default_is_every has a network of its own
 cli::low_port has a network of its own
 deploy:: has a root file system of its own
 entry::inetd has a process table of its own
+entry::nothing_but_echo_reaches_a_client_that_is_stderr plays another kernel to the server
 entry::socat has a process table of its own
 entry::systemd has a process table of its own
 entry::tcpserver has a process table of its own
@@ -68,6 +69,7 @@ manual::defaults has a network of its own
 orphans:: has a network of its own
 pid1:: has a process table of its own
 sockets:: has a network of its own
+start::environment_is has a network of its own
 start::limits_on_time plays another kernel to the server
 start::second_signal_needs plays another kernel to the server
 start::timers_that plays another kernel to the server
