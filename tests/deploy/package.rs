@@ -232,7 +232,10 @@ fn dpkg(root: &Path, args: &[&str]) -> Output {
     let root = root.to_str().expect("UTF-8");
     let mut command = Command::new(tool("bwrap"));
     command.args(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]);
-    command.args(["--tmpfs", "/run", "--tmpfs", "/tmp", "--bind", root, root]);
+    // The sources may be below /tmp.
+    let sources = env!("CARGO_TARGET_TMPDIR");
+    command.args(["--tmpfs", "/run", "--tmpfs", "/tmp"]);
+    command.args(["--ro-bind", sources, sources, "--bind", root, root]);
     command
         .args(["--unshare-net", "--unshare-pid", "--"])
         .arg(tool("dpkg"));

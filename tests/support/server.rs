@@ -281,11 +281,14 @@ impl Builder {
         };
         let what = format!("readiness ({:?})", self.ready);
         eventually(&what, || {
+            let ended = server.exit_status();
+            // What it has said may still be on its way.
+            let is_all = server.stdout.ended() && server.stderr.ended();
             if let Some(port) = listening(&server) {
                 server.port = port;
                 return true;
             }
-            if let Some(status) = server.exit_status() {
+            if let Some(status) = ended.filter(|_| is_all) {
                 panic!("the server ended at start: {status}");
             }
             false
