@@ -41,4 +41,14 @@ if ! installed; then
     export RUSTC_BOOTSTRAP=1
     set -- -Zbuild-std=core "$@"
 fi
+# The start files of musl would be linked along.
+case $target in
+*-musl*)
+    if [ -n "${RUSTFLAGS-}" ]; then
+        export RUSTFLAGS="$RUSTFLAGS -Clink-self-contained=no"
+    else
+        set -- --config "target.$target.rustflags=[\"-Clink-self-contained=no\"]" "$@"
+    fi
+    ;;
+esac
 exec "$cargo" "$verb" --target "$target" --config "target.$target.linker=\"rust-lld\"" "$@"
