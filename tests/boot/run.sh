@@ -13,6 +13,7 @@
 #
 # KERNEL is aarch64, aarch64-16k, armv6 or riscv64. A line for each kernel and
 # each server comes out; everything that was said is in target/boot/KERNEL.console.
+# (VERBOSITY=loglevel=7: what the kernel has to say as well.)
 set -eu
 
 here=$(dirname "$0")
