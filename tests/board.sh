@@ -1,5 +1,5 @@
 #!/bin/sh
-# The wire-level cases of contract section 1, with netcat, against a server
+# The wire-level cases, with netcat, against a server
 # that is already running: on a board, in a container, here.
 #
 #     sh tests/board.sh HOST [PORT]

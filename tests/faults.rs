@@ -1,4 +1,4 @@
-//! Failures, systematically (contract, section 5): every system call that the
+//! Failures, systematically: every system call that the
 //! server makes is made to fail with every error that its manual page has, and
 //! the server does what `tests/faults.txt` demands. (Descriptors and processes
 //! that really run out: `limits.rs`.)
