@@ -32,7 +32,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards toolchains boot \
+.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards toolchains boot carry \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -93,8 +93,11 @@ toolchains: TOOLS = nc.openbsd:netcat-openbsd
 toolchains: tools ## build and try it with the oldest Rust, the installed one, the newest and beta
 	@sh tests/toolchains.sh
 
-boot: ## boot Debian kernels with the server in them; how many clients a board carries
+boot: ## boot Debian kernels with the server in them, as a child and as PID 1
 	@sh tests/boards.sh boot
+
+carry: ## boot them with little memory: how many clients a board carries
+	@sh tests/boards.sh carry
 
 install: ## what is built, and the manual page, into $(DESTDIR)$(PREFIX)
 	@test -f $(BINARY) || { echo "There is no $(BINARY): run make$(if $(TARGET), TARGET=$(TARGET)) first." >&2; exit 1; }
