@@ -3,7 +3,7 @@
 //! A message that can be written is written; one that cannot be at once is dropped.
 //! How to know that depends on what standard error is, see [`Sink`].
 
-use crate::sys::{self, STDERR};
+use crate::sys::{self, STDERR, SYSTEM_REFUSED};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rot13d_pure::address::Address;
 use rot13d_pure::message::{Line, Show};
@@ -29,9 +29,6 @@ pub fn line() -> Line {
     line.add("rot13d: ");
     line
 }
-
-/// Exit code of a server to which the system has refused something that it needs.
-pub const SYSTEM_REFUSED: u32 = 111;
 
 /// Ends the server before it serves: the system has refused `call`, which was about
 /// `address` if that is some.

@@ -1,8 +1,8 @@
 //! The parent: accepts, forks, waits at the limit and when something is short.
 
 use crate::listener::{self, Client};
-use crate::log::{Recurring, SYSTEM_REFUSED, log};
-use crate::sys::{self, LISTENER};
+use crate::log::{Recurring, log};
+use crate::sys::{self, LISTENER, SYSTEM_REFUSED};
 use crate::{clients, session, signals};
 use rot13d_pure::args::Config;
 use rustix::fd::AsFd;

@@ -79,6 +79,10 @@ unsafe fn call_with_token(number: c_long, arguments: [usize; 4]) -> Result<()> {
     check(unsafe { arch::syscall_with_token(number as usize, arguments, TOKEN.as_ptr()) }).map(drop)
 }
 
+/// Exit code of a server to which the system has refused something that it needs, and of
+/// a process that is wrong about itself.
+pub const SYSTEM_REFUSED: u32 = 111;
+
 /// Ends this process, which has one thread, with `code` (exit(2)).
 pub fn exit(code: u32) -> ! {
     loop {

@@ -136,5 +136,5 @@ unsafe fn code(auxv: &Auxv) -> Range<usize> {
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     let _ = rustix::io::write(super::STDERR, b"rot13d: fatal: panic\n");
-    super::exit(111)
+    super::exit(super::SYSTEM_REFUSED)
 }

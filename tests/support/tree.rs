@@ -59,8 +59,7 @@ impl Tree {
             let ours = name.to_string_lossy();
             let cargo_sets = ours.starts_with("CARGO_PKG_") || ours.starts_with("CARGO_MANIFEST_");
             let make_sets = ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"].contains(&ours.as_ref());
-            let changes = ["CARGO_TARGET_DIR", "ROT13D_TWIN"].contains(&ours.as_ref());
-            if cargo_sets || make_sets || changes {
+            if cargo_sets || make_sets || ours == "CARGO_TARGET_DIR" {
                 command.env_remove(&name);
             }
         }
