@@ -121,6 +121,21 @@ fn value(file: &str, field: &str) -> Option<String> {
     })
 }
 
+/// What a process is and does, for who reads of a failure.
+pub fn description(pid: i32) -> String {
+    let file = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let field = |name| value(&format!("/proc/{pid}/status"), name).unwrap_or_default();
+    format!(
+        "process {pid}, of {}: {}, blocked signals {}, pending {} {}, system call {}",
+        field("PPid"),
+        field("State"),
+        field("SigBlk"),
+        field("SigPnd"),
+        field("ShdPnd"),
+        file("syscall").trim_end(),
+    )
+}
+
 /// What a process may be asleep in.
 #[derive(PartialEq, Eq)]
 enum Call {

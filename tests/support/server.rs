@@ -576,6 +576,11 @@ pub fn signal_process(pid: i32, signal: i32) {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            for pid in proc::session(self.leader) {
+                eprintln!("{}", proc::description(pid));
+            }
+        }
         // Again and again: it may be forking at this moment.
         while !self.is_alone {
             let left = proc::session(self.leader);
