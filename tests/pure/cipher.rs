@@ -24,6 +24,16 @@ fn every_byte_in_every_place_of_a_word() {
     }
 }
 
+/// As the last bytes of a text that are no whole word.
+#[test]
+fn every_byte_alone() {
+    for byte in 0..=255 {
+        let mut alone = [byte];
+        rotate(&mut alone);
+        assert_eq!(alone[..], rot13(&[byte]), "byte {byte:#04x}");
+    }
+}
+
 /// What one byte becomes does not depend on its neighbours.
 #[test]
 fn every_pair_of_neighbours() {
