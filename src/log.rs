@@ -15,8 +15,9 @@ use rustix::{fs, io, net, pipe, stdio, system, termios};
 /// Writes one message: `log!("start ", process, " ", address)`.
 macro_rules! log {
     ($($part:expr),+) => {{
+        use rot13d_pure::message::Show as _;
         let mut line = $crate::log::line();
-        $(line.add(&$part);)+
+        $($part.show(&mut line);)+
         $crate::log::write(&mut line);
     }};
 }
@@ -26,7 +27,7 @@ pub(crate) use log;
 /// The start of every message.
 pub fn line() -> Line {
     let mut line = Line::new();
-    line.add("rot13d: ");
+    "rot13d: ".show(&mut line);
     line
 }
 
@@ -34,14 +35,14 @@ pub fn line() -> Line {
 /// `address` if that is some.
 pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
     let mut line = line();
-    line.add("fatal: ");
-    line.add(call);
+    "fatal: ".show(&mut line);
+    call.show(&mut line);
     if let Some(address) = address {
-        line.add(" ");
-        line.add(address);
+        " ".show(&mut line);
+        address.show(&mut line);
     }
-    line.add(": ");
-    line.add(&error);
+    ": ".show(&mut line);
+    error.show(&mut line);
     write(&mut line);
     sys::exit(SYSTEM_REFUSED)
 }

@@ -44,7 +44,7 @@ mod sys;
 use log::{log, must};
 use rot13d_pure::address::Address;
 use rot13d_pure::args::{self, Config, Invocation};
-use rot13d_pure::message::Line;
+use rot13d_pure::message::{Line, Show};
 use rot13d_pure::usage::USAGE;
 use rustix::io::{self, Errno};
 use rustix::stdio;
@@ -107,7 +107,7 @@ fn announce(config: &Config, address: Address) {
     }
     if let Address::Internet(address) = address {
         let mut line = Line::new();
-        line.add(&u32::from(address.port()));
+        u32::from(address.port()).show(&mut line);
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
         while !sys::wait::is_writable(STDOUT).unwrap_or(true) {

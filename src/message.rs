@@ -24,11 +24,6 @@ impl Line {
         Self { bytes: [0; CAPACITY], length: 0 }
     }
 
-    /// Adds `part`.
-    pub fn add(&mut self, part: &(impl Show + ?Sized)) {
-        part.show(self);
-    }
-
     /// Adds one byte. The last place is kept for the newline.
     pub fn push(&mut self, byte: u8) {
         if self.length < CAPACITY - 1 {
@@ -127,11 +122,5 @@ impl Show for Errno {
             }
         };
         words.show(line);
-    }
-}
-
-impl<T: Show + ?Sized> Show for &T {
-    fn show(&self, line: &mut Line) {
-        (**self).show(line);
     }
 }

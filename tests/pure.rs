@@ -14,7 +14,7 @@ use rot13d_pure::message::{Line, Show};
 /// `part` as it is shown.
 fn shown(part: &(impl Show + ?Sized)) -> String {
     let mut line = Line::new();
-    line.add(part);
+    part.show(&mut line);
     finished(line)
 }
 

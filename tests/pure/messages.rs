@@ -1,7 +1,7 @@
 //! Messages: numbers, words of the command line, system errors in words.
 
 use rot13d_pure::address::Address;
-use rot13d_pure::message::{CAPACITY, Line};
+use rot13d_pure::message::{CAPACITY, Line, Show};
 use rustix::io::Errno;
 
 use super::{finished, shown};
@@ -38,14 +38,14 @@ fn every_number_in_hexadecimal() {
 #[test]
 fn parts_stand_next_to_each_other() {
     let mut line = Line::new();
-    let (process, address) = (29289, Address::Local);
-    line.add("start ");
-    line.add(&process);
+    let (process, address) = (29289i32, Address::Local);
+    "start ".show(&mut line);
+    process.show(&mut line);
     line.push(b' ');
-    line.add(&address);
-    line.add(&" ");
-    line.add(&7u32);
-    line.add(&b"/\0"[..]);
+    address.show(&mut line);
+    " ".show(&mut line);
+    7u32.show(&mut line);
+    b"/\0"[..].show(&mut line);
     assert_eq!(finished(line), "start 29289 local 7/?");
     assert_eq!(finished(Line::new()), "");
 }
@@ -90,10 +90,10 @@ fn too_long_a_message_is_cut() {
         let text = "x".repeat(start);
         let mut whole = text.clone();
         let mut line = Line::new();
-        line.add(text.as_str());
-        line.add(&u32::MAX);
-        line.add(&Errno::ADDRINUSE);
-        line.add(&b"word"[..]);
+        text.show(&mut line);
+        u32::MAX.show(&mut line);
+        Errno::ADDRINUSE.show(&mut line);
+        b"word"[..].show(&mut line);
         whole.push_str("4294967295address in useword");
         whole.truncate(CAPACITY - 1);
         assert_eq!(finished(line), whole);
