@@ -35,79 +35,64 @@ pub fn parse(text: &[u8]) -> Option<Ipv6Addr> {
 }
 
 /// Four decimal numbers up to 255, without leading zeros.
-fn parse_ipv4(mut text: &[u8]) -> Option<[u8; 4]> {
+fn parse_ipv4(text: &[u8]) -> Option<[u8; 4]> {
     let mut octets = [0; 4];
-    for (at, octet) in octets.iter_mut().enumerate() {
-        if at > 0 {
-            text = text.strip_prefix(b".")?;
-        }
-        let (number, rest) = parse_number::<10>(text, 3)?;
-        if text.starts_with(b"0") && text.len() > rest.len() + 1 {
+    let mut parts = text.split(|&byte| byte == b'.');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        if part.len() > 1 && part.starts_with(b"0") {
             return None;
         }
-        *octet = u8::try_from(number).ok()?;
-        text = rest;
+        *octet = parse_number(part, 10)?.try_into().ok()?;
     }
-    text.is_empty().then_some(octets)
+    parts.next().is_none().then_some(octets)
 }
 
 /// Eight groups of up to four hexadecimal digits. The last two may be an IPv4
 /// address; `::` stands, once, for as many groups of zeros as are missing.
-fn parse_ipv6(mut text: &[u8]) -> Option<[u8; 16]> {
-    let mut groups = [0; 8];
-    let mut count = 0;
-    // How many groups are before `::`.
-    let mut gap = None;
-    if let Some(rest) = text.strip_prefix(b"::") {
-        (gap, text) = (Some(0), rest);
-    }
-    while !text.is_empty() {
-        if let Some([a, b, c, d]) = parse_ipv4(text) {
-            *groups.get_mut(count)? = u16::from_be_bytes([a, b]);
-            *groups.get_mut(count + 1)? = u16::from_be_bytes([c, d]);
-            count += 2;
-            break;
-        }
-        let (group, rest) = parse_number::<16>(text, 4)?;
-        *groups.get_mut(count)? = group;
-        count += 1;
-        text = match rest {
-            [] => rest,
-            [b':', b':', rest @ ..] if gap.is_none() => {
-                gap = Some(count);
-                rest
-            }
-            [b':', rest @ ..] if !rest.is_empty() => rest,
-            _ => return None,
-        };
-    }
-    let missing = 8 - count;
-    if gap.is_some() == (missing == 0) {
-        return None;
-    }
+fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
     let mut octets = [0; 16];
-    let (places, _) = octets.as_chunks_mut();
-    for (at, group) in groups.iter().take(count).enumerate() {
-        let behind_gap = gap.is_some_and(|gap| at >= gap);
-        let place = if behind_gap { at + missing } else { at };
-        *places.get_mut(place)? = group.to_be_bytes();
+    let mut groups = octets.as_chunks_mut().0.iter_mut();
+    let gap = text.windows(2).position(|pair| pair == b"::");
+    let (head, tail) = match gap {
+        Some(at) => (text.get(..at)?, text.get(at + 2..)?),
+        None => (&[][..], text),
+    };
+    // What is behind the gap, from its end; then what is before it.
+    for part in parts(tail).rev() {
+        if groups.len() == 8
+            && let Some([a, b, c, d]) = parse_ipv4(part)
+        {
+            *groups.next_back()? = [c, d];
+            *groups.next_back()? = [a, b];
+        } else {
+            *groups.next_back()? = parse_group(part)?;
+        }
     }
-    Some(octets)
+    for part in parts(head) {
+        *groups.next()? = parse_group(part)?;
+    }
+    (gap.is_some() == (groups.len() > 0)).then_some(octets)
 }
 
-/// Reads at most so many digits in base `RADIX`, at least one; and what is behind them.
-fn parse_number<const RADIX: u32>(text: &[u8], most: usize) -> Option<(u16, &[u8])> {
-    let (mut number, mut rest) = (0, text);
-    while let Some((&byte, behind)) = rest.split_first()
-        && let Some(digit) = char::from(byte).to_digit(RADIX)
-    {
-        if text.len() - rest.len() == most {
-            return None;
-        }
-        number = number * RADIX + digit;
-        rest = behind;
+/// What is between the colons of `text`; nothing, if it is empty.
+fn parts(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    text.split(|&byte| byte == b':').filter(|_| !text.is_empty())
+}
+
+fn parse_group(text: &[u8]) -> Option<[u8; 2]> {
+    let number = parse_number(text, 16)?;
+    (text.len() <= 4).then_some((number as u16).to_be_bytes())
+}
+
+/// Reads a number in base `radix`: digits, at least one, and nothing else.
+pub(crate) fn parse_number(text: &[u8], radix: u32) -> Option<u32> {
+    let mut number = 0u32;
+    for &byte in text {
+        let digit = char::from(byte).to_digit(radix)?;
+        number = number.checked_mul(radix)?.checked_add(digit)?;
     }
-    (rest.len() < text.len()).then_some((number as u16, rest))
+    (!text.is_empty()).then_some(number)
 }
 
 /// A client's address, or `local`.

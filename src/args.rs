@@ -172,12 +172,7 @@ fn parse_letters<'a>(
     Ok(None)
 }
 
-/// A decimal number in `range`; no sign, no space, at least one digit.
+/// A decimal number in `range`.
 fn parse_number(word: &[u8], range: Range) -> Option<u32> {
-    let mut number = 0u32;
-    for &byte in word {
-        let digit = char::from(byte).to_digit(10)?;
-        number = number.checked_mul(10)?.checked_add(digit)?;
-    }
-    (!word.is_empty() && range.contains(&number)).then_some(number)
+    address::parse_number(word, 10).filter(|number| range.contains(number))
 }
