@@ -18,9 +18,9 @@ pub enum Address {
 
 impl Address {
     /// What `-C` counts by: the address without its port.
-    pub fn source(&self) -> Option<Ipv6Addr> {
+    pub fn source(&self) -> Option<&Ipv6Addr> {
         match self {
-            Self::Internet(address) => Some(*address.ip()),
+            Self::Internet(address) => Some(address.ip()),
             Self::Local => None,
         }
     }

@@ -7,7 +7,7 @@
 use crate::sys;
 use core::net::Ipv6Addr;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicI32, AtomicU32, compiler_fence};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, compiler_fence};
 use rot13d_pure::args::MOST_CLIENTS;
 use rot13d_pure::message::{Line, Show};
 
@@ -15,12 +15,12 @@ use rot13d_pure::message::{Line, Show};
 pub struct Slot {
     /// Its process, or 0 in a slot that is free.
     process: AtomicI32,
-    /// Its address, four bytes at a time; all zeros if it has none.
-    source: [AtomicU32; 4],
+    /// Its address, byte by byte; all zeros if it has none.
+    source: [AtomicU8; 16],
 }
 
 static SLOTS: [Slot; MOST_CLIENTS as usize] =
-    [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU32::new(0) }; 4] } };
+    [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU8::new(0) }; 16] } };
         MOST_CLIENTS as usize];
 
 /// Slots that were ever used: no search goes further.
@@ -75,15 +75,16 @@ pub fn wait_for_end(count: &Count) {
 }
 
 /// A free slot for a client from `source`. There must be fewer clients than slots.
-pub fn reserve(source: Option<Ipv6Addr>) -> &'static Slot {
+pub fn reserve(source: Option<&Ipv6Addr>) -> &'static Slot {
     let free = |slot: &&Slot| slot.process.load(Relaxed) == 0;
     let slot = used().iter().find(free).unwrap_or_else(|| {
         let used = USED.load(Relaxed);
         USED.store(used + 1, Relaxed);
         &SLOTS[used as usize]
     });
-    for (place, word) in slot.source.iter().zip(words(source)) {
-        place.store(word, Relaxed);
+    let source = source.map_or([0; 16], Ipv6Addr::octets);
+    for (place, octet) in slot.source.iter().zip(&source) {
+        place.store(*octet, Relaxed);
     }
     slot
 }
@@ -111,11 +112,12 @@ pub fn release(process: i32) -> bool {
 }
 
 /// How many clients from `source` are connected.
-pub fn from_source(source: Ipv6Addr) -> u32 {
-    let source = words(Some(source));
+pub fn from_source(source: &Ipv6Addr) -> u32 {
+    let source = source.octets();
+    // From the last octet on: there most differ.
     let is_from_there = |slot: &&Slot| {
-        let same = |(place, word): (&AtomicU32, &u32)| place.load(Relaxed) == *word;
-        slot.process.load(Relaxed) != 0 && slot.source.iter().zip(&source).all(same)
+        let same = |(place, octet): (&AtomicU8, &u8)| place.load(Relaxed) == *octet;
+        slot.process.load(Relaxed) != 0 && slot.source.iter().zip(&source).rev().all(same)
     };
     used().iter().filter(is_from_there).count() as u32
 }
@@ -133,13 +135,4 @@ pub fn kill_all() {
 /// The slots that were ever used.
 fn used() -> &'static [Slot] {
     SLOTS.get(..USED.load(Relaxed) as usize).unwrap_or_default()
-}
-
-fn words(source: Option<Ipv6Addr>) -> [u32; 4] {
-    let bytes = source.map_or([0; 16], |address| address.octets());
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-        *word = u32::from_ne_bytes(*bytes);
-    }
-    words
 }

@@ -221,7 +221,7 @@ fn same_source_whatever_the_port() {
         for (other_at, other) in texts.iter().enumerate() {
             let ip = parse(other.as_bytes()).expect("an address");
             let other = Address::Internet(SocketAddrV6::new(ip, 7, 1, 2));
-            assert_eq!(one.source(), Some(mapped(text.parse().unwrap())));
+            assert_eq!(one.source(), Some(&mapped(text.parse().unwrap())));
             assert_eq!(
                 one.source() == other.source(),
                 at == other_at,
