@@ -37,7 +37,7 @@ pub fn settle_descriptors() {
 /// that is free: the root directory, which is there even without /dev/null.
 fn open_placeholder() -> i32 {
     let placeholder = fs::open(c"/", OFlags::PATH, Mode::empty());
-    must("open", placeholder).into_raw_fd()
+    must("open", None, placeholder).into_raw_fd()
 }
 
 /// Puts a placeholder in the place of one of the first three descriptors.
@@ -60,20 +60,12 @@ pub fn open(config: &Config) -> Option<Client> {
         address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         socket = open_socket(&address);
     }
-    let failed = |call, error| fatal(call, Some(&Address::Internet(address)), error);
-    match socket {
-        Ok(socket) => take_for_listener(socket),
-        Err(error) => failed("socket", error),
-    }
-    if let Err(error) = set_options(LISTENER, config).and_then(|()| take_ipv4_as_well(&address)) {
-        failed("setsockopt", error);
-    }
-    if let Err(error) = bind(&address) {
-        failed("bind", error);
-    }
-    if let Err(error) = net::listen(LISTENER, config.backlog as i32) {
-        failed("listen", error);
-    }
+    let about = Some(&Address::Internet(address));
+    take_for_listener(must("socket", about, socket));
+    must("setsockopt", about, set_options(LISTENER, config));
+    must("setsockopt", about, take_ipv4_as_well(&address));
+    must("bind", about, bind(&address));
+    must("listen", about, net::listen(LISTENER, config.backlog as i32));
     None
 }
 
@@ -124,7 +116,7 @@ fn set_options(socket: BorrowedFd<'_>, config: &Config) -> Result<()> {
 
 /// Takes the socket that is standard input: a listener, or a client's.
 fn inherit(config: &Config) -> Option<Client> {
-    let listens = must("standard input", sockopt::socket_acceptconn(STDIN));
+    let listens = must("standard input", None, sockopt::socket_acceptconn(STDIN));
     if is_stderr_the_socket() {
         // inetd(8) does that. The log must not come to the client.
         give_up(STDERR);
@@ -142,12 +134,12 @@ fn inherit(config: &Config) -> Option<Client> {
     open_placeholder();
     Some(Client {
         socket: duplicate_stdin(),
-        address: net::getpeername(STDIN).map_or(Address::Local, address_of),
+        address: net::getpeername(STDIN).ok().flatten().map_or(Address::Local, address_of),
     })
 }
 
 fn duplicate_stdin() -> OwnedFd {
-    must("dup", io::dup(STDIN))
+    must("dup", None, io::dup(STDIN))
 }
 
 /// Whether standard error is the same socket as standard input; before Linux 4.12,
@@ -161,7 +153,7 @@ fn is_stderr_the_socket() -> bool {
 
 /// Where the server listens; ends the server if it could never serve a client there.
 pub fn local_address() -> Address {
-    let address = address_of(Some(must("getsockname", net::getsockname(LISTENER))));
+    let address = must("getsockname", None, net::getsockname(LISTENER).map(address_of));
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
@@ -172,13 +164,13 @@ pub fn local_address() -> Address {
 
 /// What the kernel says of the other end of a socket, or of our own. A socket of the
 /// UNIX domain may have a name, but no address.
-pub fn address_of(name: Option<SocketAddrAny>) -> Address {
-    match name.map(SocketAddr::try_from) {
-        Some(Ok(SocketAddr::V6(address))) => Address::Internet(address),
-        Some(Ok(SocketAddr::V4(address))) => {
+pub fn address_of(name: SocketAddrAny) -> Address {
+    match SocketAddr::try_from(name) {
+        Ok(SocketAddr::V6(address)) => Address::Internet(address),
+        Ok(SocketAddr::V4(address)) => {
             let ip = address.ip().to_ipv6_mapped();
             Address::Internet(SocketAddrV6::new(ip, address.port(), 0, 0))
         }
-        _ => Address::Local,
+        Err(_) => Address::Local,
     }
 }

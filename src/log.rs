@@ -47,9 +47,9 @@ pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
     sys::exit(SYSTEM_REFUSED)
 }
 
-/// What `call` has given; if that is an error, it is fatal.
-pub fn must<T>(call: &str, result: Result<T>) -> T {
-    result.unwrap_or_else(|error| fatal(call, None, error))
+/// What `call`, about `address`, has given; if that is an error, it is fatal.
+pub fn must<T>(call: &str, address: Option<&Address>, result: Result<T>) -> T {
+    result.unwrap_or_else(|error| fatal(call, address, error))
 }
 
 /// How a message is written so that the write cannot block.

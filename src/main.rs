@@ -127,12 +127,12 @@ fn become_user(config: &Config) {
     if config.user.is_none() && config.group.is_none() {
         return;
     }
-    must("setgroups", thread::set_thread_groups(&[]));
+    must("setgroups", None, thread::set_thread_groups(&[]));
     if let Some(group) = config.group.map(Gid::from_raw) {
-        must("setgid", thread::set_thread_res_gid(group, group, group));
+        must("setgid", None, thread::set_thread_res_gid(group, group, group));
     }
     if let Some(user) = config.user.map(Uid::from_raw) {
-        must("setuid", thread::set_thread_res_uid(user, user, user));
+        must("setuid", None, thread::set_thread_res_uid(user, user, user));
     }
 }
 
@@ -141,7 +141,7 @@ fn separate_children(process: &sys::start::Process) {
     if memory::keep_from_children(&process.code).is_err() {
         log!("no madvise: clients are less well separated");
     }
-    must("mmap", memory::map_for_children());
+    must("mmap", None, memory::map_for_children());
 }
 
 fn print_and_exit(text: &str) -> ! {

@@ -4,6 +4,7 @@ use crate::listener::{self, Client};
 use crate::log::{Recurring, log};
 use crate::sys::{self, LISTENER, SYSTEM_REFUSED};
 use crate::{clients, session, signals};
+use rot13d_pure::address::Address;
 use rot13d_pure::args::Config;
 use rustix::fd::AsFd;
 use rustix::io::{Errno, Result};
@@ -111,7 +112,7 @@ impl Server<'_> {
 
 fn accept() -> Result<Client> {
     let (socket, name) = net::acceptfrom(LISTENER)?;
-    let address = listener::address_of(name);
+    let address = name.map_or(Address::Local, listener::address_of);
     Ok(Client { socket, address })
 }
 

@@ -45,10 +45,10 @@ pub fn install(config: &Config) {
     VERBOSE.store(config.verbose, Relaxed);
     GRACE.store(config.grace, Relaxed);
     for &signal in &IGNORED {
-        must("sigaction", sys::signals::ignore_signal(signal));
+        must("sigaction", None, sys::signals::ignore_signal(signal));
     }
     for &signal in &CAUGHT {
-        must("sigaction", sys::signals::handle_signal::<Handler>(signal));
+        must("sigaction", None, sys::signals::handle_signal::<Handler>(signal));
     }
     if sys::signals::stop_timers().is_err() && (config.grace > 0 || config.lifetime > 0) {
         log!("no timers: -T and -k have no effect");
