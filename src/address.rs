@@ -133,18 +133,14 @@ fn show_ipv6(address: &Ipv6Addr, line: &mut Line) {
     let octets = address.octets();
     let (groups, _) = octets.as_chunks();
     let gap = longest_gap(groups);
-    if gap.is_empty() {
-        show_groups(groups, line);
-    } else {
-        show_groups(groups.get(..gap.start).unwrap_or_default(), line);
-        "::".show(line);
-        show_groups(groups.get(gap.end..).unwrap_or_default(), line);
-    }
-}
-
-fn show_groups(groups: &[[u8; 2]], line: &mut Line) {
     for (at, group) in groups.iter().enumerate() {
-        if at > 0 {
+        if gap.contains(&at) {
+            if at == gap.start {
+                "::".show(line);
+            }
+            continue;
+        }
+        if at > 0 && at != gap.end {
             line.push(b':');
         }
         line.hexadecimal(u16::from_be_bytes(*group));

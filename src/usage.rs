@@ -2,6 +2,7 @@
 
 use crate::message::{Line, Show};
 use core::ops::RangeInclusive;
+use core::slice;
 
 /// What `-h` prints, and what follows a usage error.
 pub const USAGE: &str = "\
@@ -32,29 +33,22 @@ pub enum UsageError<'a> {
 
 impl Show for UsageError<'_> {
     fn show(&self, line: &mut Line) {
-        match self {
-            Self::UnknownOption(letter) => {
-                "unknown option -".show(line);
-                [*letter].show(line);
-            }
+        let (text, word) = match self {
+            Self::UnknownOption(letter) => ("unknown option -", slice::from_ref(letter)),
             Self::OptionValue(letter, range, value) => {
                 "-".show(line);
-                [*letter].show(line);
-                show_range(range, *value, line);
+                line.push(*letter);
+                return show_range(range, *value, line);
             }
-            Self::Host(word) => {
-                "no IPv4 or IPv6 address: ".show(line);
-                word.show(line);
-            }
+            Self::Host(word) => ("no IPv4 or IPv6 address: ", *word),
             Self::Port(word) => {
                 "port".show(line);
-                show_range(PORT, Some(word), line);
+                return show_range(PORT, Some(word), line);
             }
-            Self::TooMany(word) => {
-                "one argument too many: ".show(line);
-                word.show(line);
-            }
-        }
+            Self::TooMany(word) => ("one argument too many: ", *word),
+        };
+        text.show(line);
+        word.show(line);
     }
 }
 
