@@ -122,6 +122,7 @@ pub fn write_text(text: &[u8]) {
 }
 
 /// A message that may come again and again: it is written once a second at most.
+#[derive(Default)]
 pub struct Recurring {
     /// The second of the last one, since the machine was booted.
     last: Option<u32>,
@@ -129,11 +130,6 @@ pub struct Recurring {
 }
 
 impl Recurring {
-    /// One that was not yet written.
-    pub const fn new() -> Self {
-        Self { last: None, passed_over: 0 }
-    }
-
     /// Whether to write it now; then with this at its end.
     pub fn due(&mut self) -> Option<AndMore> {
         let now = Some(system::sysinfo().uptime as u32);

@@ -20,6 +20,7 @@ struct Server<'a> {
 }
 
 /// The lines that may recur.
+#[derive(Default)]
 struct Lines {
     full: Recurring,
     refused: Recurring,
@@ -35,12 +36,7 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
         config,
         accepting: client.is_none(),
         exit_code: 0,
-        lines: Lines {
-            full: Recurring::new(),
-            refused: Recurring::new(),
-            accept: Recurring::new(),
-            fork: Recurring::new(),
-        },
+        lines: Lines::default(),
     };
     if let Some(client) = client {
         server.serve(&client);
