@@ -8,7 +8,7 @@
 //! not. Both have the same filter, so these calls pass only with the token in their
 //! fifth argument, which they do not use. No child knows the token: see [`sys`].
 
-use crate::filter::Value::{self, Exactly, Token};
+use crate::filter::Value::{self, Either, Exactly, Token};
 use crate::filter::{Argument, Rule, Step, allow, allow_if, compile, instruction_of, length};
 use crate::log::log;
 use crate::sys::{self, Instruction};
@@ -18,49 +18,40 @@ use crate::sys::{self, Instruction};
 /// child has the vDSO.
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
-    // A line.
-    allow(libc::SYS_read),
-    allow(libc::SYS_write),
-    // A connection.
-    allow(libc::SYS_accept),
-    allow(libc::SYS_rt_sigprocmask),
-    allow_if(libc::SYS_clone, &[Argument(4, Token)]),
-    allow(libc::SYS_close),
-    allow(libc::SYS_wait4),
-    allow(libc::SYS_rt_sigreturn),
-    allow(libc::SYS_exit),
+    // A line; a connection.
+    allow(&[libc::SYS_read, libc::SYS_write]),
+    allow(&[libc::SYS_accept, libc::SYS_rt_sigprocmask, libc::SYS_close, libc::SYS_wait4]),
+    allow(&[libc::SYS_rt_sigreturn, libc::SYS_exit]),
+    // What the parent alone may do: fork, wait at the limit, end the clients.
+    allow_if(&[
+        libc::SYS_clone,
+        libc::SYS_futex,
+        #[cfg(target_pointer_width = "32")]
+        sys::wait::SYS_FUTEX_TIME64,
+        libc::SYS_kill,
+    ], &[Argument(4, Token)]),
     // The idle limit, the lifetime, the time of grace.
-    allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT)]),
-    allow_if(libc::SYS_setsockopt, &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT_OLD)]),
-    allow_if(libc::SYS_ioctl, &[Argument(1, Exactly(sys::UNACKED))]),
-    allow(libc::SYS_setitimer),
-    // Waiting: at the limit, in a pause, after SIGSTOP and SIGCONT.
-    allow_if(libc::SYS_futex, &[Argument(4, Token)]),
-    #[cfg(target_pointer_width = "32")]
-    allow_if(sys::wait::SYS_FUTEX_TIME64, &[Argument(4, Token)]),
+    allow_if(&[libc::SYS_setsockopt], &[Argument(1, SOCKET_LEVEL), Argument(2, RECEIVE_TIMEOUT)]),
+    allow_if(&[libc::SYS_ioctl], &[Argument(1, Exactly(sys::UNACKED))]),
+    allow(&[libc::SYS_setitimer]),
+    // Waiting: in a pause, after SIGSTOP and SIGCONT.
     #[cfg(target_pointer_width = "64")]
-    allow(libc::SYS_ppoll),
+    allow(&[libc::SYS_ppoll, libc::SYS_nanosleep]),
     #[cfg(target_pointer_width = "32")]
-    allow(libc::SYS_poll),
-    allow(libc::SYS_nanosleep),
-    #[cfg(target_pointer_width = "32")]
-    allow(sys::wait::SYS_CLOCK_NANOSLEEP_TIME64),
-    allow(libc::SYS_restart_syscall),
+    allow(&[libc::SYS_poll, libc::SYS_nanosleep, sys::wait::SYS_CLOCK_NANOSLEEP_TIME64]),
+    allow(&[libc::SYS_restart_syscall]),
     // A message: the time, and a standard error that is a socket.
-    allow(libc::SYS_sysinfo),
+    allow(&[libc::SYS_sysinfo]),
     #[cfg(target_pointer_width = "64")]
-    allow_if(libc::SYS_sendto, &[Argument(4, Exactly(0))]),
+    allow_if(&[libc::SYS_sendto], &[Argument(4, Exactly(0))]),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_send),
-    // The end of the clients.
-    allow_if(libc::SYS_kill, &[Argument(4, Token)]),
+    allow(&[libc::SYS_send]),
 ];
 
 /// `SOL_SOCKET`; `SO_RCVTIMEO` with a time of 64 bits, and, before Linux 5.1, as it was
 /// (socket(7)).
 const SOCKET_LEVEL: Value = Exactly(libc::SOL_SOCKET as u32);
-const RECEIVE_TIMEOUT: Value = Exactly(66);
-const RECEIVE_TIMEOUT_OLD: Value = Exactly(20);
+const RECEIVE_TIMEOUT: Value = Either(66, 20);
 
 /// The filter, with the token still open.
 static PROGRAM: [Step; length(RULES)] = compile(RULES);

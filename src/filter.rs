@@ -2,12 +2,13 @@
 //! bpf(4)) while the server is compiled.
 
 use crate::sys::{AUDIT_ARCH, Instruction};
-use Value::{Exactly, Token};
+use Value::{Either, Exactly, Token};
 use libc::c_long;
 
-/// A system call that passes if all conditions hold.
+/// System calls that pass if all conditions hold, and end the process if not. No call is
+/// in two rules.
 pub struct Rule {
-    call: c_long,
+    calls: &'static [c_long],
     conditions: &'static [Argument],
 }
 
@@ -17,17 +18,18 @@ pub struct Argument(pub u32, pub Value);
 #[derive(Clone, Copy)]
 pub enum Value {
     Exactly(u32),
+    Either(u32, u32),
     Token,
 }
 
-/// `call` passes.
-pub const fn allow(call: c_long) -> Rule {
-    allow_if(call, &[])
+/// `calls` pass.
+pub const fn allow(calls: &'static [c_long]) -> Rule {
+    allow_if(calls, &[])
 }
 
-/// `call` passes if all of these hold.
-pub const fn allow_if(call: c_long, conditions: &'static [Argument]) -> Rule {
-    Rule { call, conditions }
+/// `calls` pass if all of these hold.
+pub const fn allow_if(calls: &'static [c_long], conditions: &'static [Argument]) -> Rule {
+    Rule { calls, conditions }
 }
 
 /// One step of the filter, with the token still open (bpf(4)).
@@ -35,13 +37,11 @@ pub const fn allow_if(call: c_long, conditions: &'static [Argument]) -> Rule {
 pub enum Step {
     /// Loads four bytes of `struct seccomp_data`, seccomp(2).
     Load(u32),
-    /// Skips so many steps if they are this number, else goes on.
-    Find(u32, u8),
-    /// Goes on if they are this number, else skips so many steps.
-    Expect(u32, u8),
+    /// Skips so many steps if they are this number, and so many if not.
+    Is(u32, u8, u8),
     /// The same with the low or the high half of the token.
-    ExpectTokenLow(u8),
-    ExpectTokenHigh(u8),
+    IsTokenLow(u8, u8),
+    IsTokenHigh(u8, u8),
     /// Ends the filter.
     Return(u32),
 }
@@ -63,59 +63,73 @@ pub const fn length(rules: &[Rule]) -> usize {
 }
 
 const fn length_of_rule(rule: &Rule) -> usize {
-    match rule.conditions.len() {
-        0 => 1,
-        count => 1 + 4 * count + 2,
+    let (mut length, mut at) = (rule.calls.len(), 0);
+    while at < rule.conditions.len() {
+        let Argument(_, value) = rule.conditions[at];
+        length += if matches!(value, Either(..)) { 5 } else { 4 };
+        at += 1;
     }
+    length
 }
 
 /// Tries one rule after the other; what passes by none ends the process.
 ///
 /// ```text
-/// a rule without conditions     the number is this call's: to `allow` at the very end
-/// a rule with conditions        the number is this call's, or else to the next rule
-///     for each condition            load the low half; it is this, or else to (*)
-///                                   load the high half; it is this, or else to (*)
-///                                   allow
-///                               (*) load the number, for the next rule
-/// at the end                    kill; allow
+/// a rule without conditions
+///     for each call         the number is this call's: to `allow` at the very end
+/// a rule with conditions
+///     for each call         the number is this call's: to the conditions
+///     for the last          the number is this call's, or else to the next rule
+///     for each condition    load the low half; it is this, or else to `kill`
+///                           load the high half; it is this, or else to `kill`
+///     after the last        to `allow`
+/// at the end                kill; allow
 /// ```
 pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
+    let (kill, allow) = (LENGTH - 2, LENGTH - 1);
     let mut program = [Step::Return(libc::SECCOMP_RET_KILL_THREAD); LENGTH];
     program[0] = Step::Load(ARCHITECTURE);
-    program[1] = Step::Expect(AUDIT_ARCH, skip(1, LENGTH - 2));
+    program[1] = Step::Is(AUDIT_ARCH, 0, skip(1, kill));
     program[2] = Step::Load(NUMBER);
-    program[LENGTH - 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
+    program[allow] = Step::Return(libc::SECCOMP_RET_ALLOW);
     let (mut at, mut rule) = (3, 0);
     while rule < rules.len() {
-        let Rule { call, conditions } = rules[rule];
+        let Rule { calls, conditions } = rules[rule];
         let next = at + length_of_rule(&rules[rule]);
-        rule += 1;
-        if conditions.is_empty() {
-            program[at] = Step::Find(call as u32, skip(at, LENGTH - 1));
-            at = next;
-            continue;
+        let target = if conditions.is_empty() { allow } else { at + calls.len() };
+        let mut call = 0;
+        while call < calls.len() {
+            let number = calls[call] as u32;
+            call += 1;
+            let is_last = call == calls.len() && !conditions.is_empty();
+            let other = if is_last { skip(at, next) } else { 0 };
+            program[at] = Step::Is(number, skip(at, target), other);
+            at += 1;
         }
-        program[at] = Step::Expect(call as u32, skip(at, next));
         let mut condition = 0;
         while condition < conditions.len() {
             let Argument(argument, value) = conditions[condition];
-            // Where one does not hold, the number is loaded again for the next rule.
-            let (skip_low, skip_high) = (skip(at + 2, next - 1), skip(at + 4, next - 1));
-            let (low, high) = match value {
-                Exactly(value) => (Step::Expect(value, skip_low), Step::Expect(0, skip_high)),
-                Token => (Step::ExpectTokenLow(skip_low), Step::ExpectTokenHigh(skip_high)),
-            };
-            program[at + 1] = Step::Load(ARGUMENTS + 8 * argument);
-            program[at + 2] = low;
-            program[at + 3] = Step::Load(ARGUMENTS + 8 * argument + 4);
-            program[at + 4] = high;
-            at += 4;
             condition += 1;
+            program[at] = Step::Load(ARGUMENTS + 8 * argument);
+            if let Either(value, _) = value {
+                // On to the high half; or else it may be the other.
+                program[at + 1] = Step::Is(value, 1, 0);
+                at += 1;
+            }
+            let (not_low, not_high) = (skip(at + 1, kill), skip(at + 3, kill));
+            let is_high = if condition == conditions.len() { skip(at + 3, allow) } else { 0 };
+            let (low, high) = match value {
+                Exactly(value) | Either(_, value) => {
+                    (Step::Is(value, 0, not_low), Step::Is(0, is_high, not_high))
+                }
+                Token => (Step::IsTokenLow(0, not_low), Step::IsTokenHigh(is_high, not_high)),
+            };
+            program[at + 1] = low;
+            program[at + 2] = Step::Load(ARGUMENTS + 8 * argument + 4);
+            program[at + 3] = high;
+            at += 4;
         }
-        program[at + 1] = Step::Return(libc::SECCOMP_RET_ALLOW);
-        program[next - 1] = Step::Load(NUMBER);
-        at = next;
+        rule += 1;
     }
     program
 }
@@ -134,10 +148,9 @@ pub fn instruction_of(step: Step, token: u64) -> Instruction {
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     let (code, jt, jf, k) = match step {
         Step::Load(offset) => (LOAD, 0, 0, offset),
-        Step::Find(number, skip) => (COMPARE, skip, 0, number),
-        Step::Expect(number, skip) => (COMPARE, 0, skip, number),
-        Step::ExpectTokenLow(skip) => (COMPARE, 0, skip, token as u32),
-        Step::ExpectTokenHigh(skip) => (COMPARE, 0, skip, (token >> 32) as u32),
+        Step::Is(number, jt, jf) => (COMPARE, jt, jf, number),
+        Step::IsTokenLow(jt, jf) => (COMPARE, jt, jf, token as u32),
+        Step::IsTokenHigh(jt, jf) => (COMPARE, jt, jf, (token >> 32) as u32),
         Step::Return(action) => (RETURN, 0, 0, action),
     };
     let code = code as u16;
