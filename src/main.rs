@@ -83,15 +83,14 @@ fn main(process: sys::start::Process) -> ! {
 fn serve(config: &Config, process: &sys::start::Process) -> ! {
     let client = listener::open(config);
     become_user(config);
-    let address = client.is_none().then(listener::local_address);
     separate_children(process);
     // No client's process shall see anything of it.
     listener::give_up(STDIN);
     signals::install(config);
-    // From here on nothing can fail that is needed to serve.
-    if let Some(address) = address {
-        announce(config, address);
+    if client.is_none() {
+        announce(config, listener::local_address());
     }
+    // From here on nothing can fail that is needed to serve.
     // Standard output becomes the placeholder that standard input is by now.
     let _ = stdio::dup2_stdout(STDIN);
     cage::install();
