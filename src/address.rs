@@ -4,14 +4,14 @@
 //! (`::ffff:192.0.2.7`, ipv6(7)) throughout, and shown as IPv4.
 
 use crate::message::{Line, Show};
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 /// Where a client comes from, or where the server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
     /// An address and a port.
-    Internet(SocketAddrV6),
+    Internet(Ipv6Addr, u16),
     /// A socket that has neither: one of the UNIX domain, unix(7).
     Local,
 }
@@ -20,7 +20,7 @@ impl Address {
     /// What `-C` counts by: the address without its port.
     pub fn source(&self) -> Option<&Ipv6Addr> {
         match self {
-            Self::Internet(address) => Some(address.ip()),
+            Self::Internet(ip, _) => Some(ip),
             Self::Local => None,
         }
     }
@@ -37,7 +37,7 @@ pub fn parse(text: &[u8]) -> Option<Ipv6Addr> {
 /// Four decimal numbers up to 255, without leading zeros.
 fn parse_ipv4(text: &[u8]) -> Option<[u8; 4]> {
     let mut octets = [0; 4];
-    let mut parts = text.split(|&byte| byte == b'.');
+    let mut parts = parts(text, b'.');
     for octet in &mut octets {
         let part = parts.next()?;
         if part.len() > 1 && part.starts_with(b"0") {
@@ -53,13 +53,13 @@ fn parse_ipv4(text: &[u8]) -> Option<[u8; 4]> {
 fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
     let mut octets = [0; 16];
     let mut groups = octets.as_chunks_mut().0.iter_mut();
-    let gap = text.windows(2).position(|pair| pair == b"::");
+    let gap = text.windows(2).position(|pair| matches!(pair, b"::"));
     let (head, tail) = match gap {
         Some(at) => (text.get(..at)?, text.get(at + 2..)?),
         None => (&[][..], text),
     };
     // What is behind the gap, from its end; then what is before it.
-    for part in parts(tail).rev() {
+    for part in parts(tail, b':').rev() {
         if groups.len() == 8
             && let Some([a, b, c, d]) = parse_ipv4(part)
         {
@@ -69,15 +69,15 @@ fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
             *groups.next_back()? = parse_group(part)?;
         }
     }
-    for part in parts(head) {
+    for part in parts(head, b':') {
         *groups.next()? = parse_group(part)?;
     }
     (gap.is_some() == (groups.len() > 0)).then_some(octets)
 }
 
-/// What is between the colons of `text`; nothing, if it is empty.
-fn parts(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    text.split(|&byte| byte == b':').filter(|_| !text.is_empty())
+/// What is between the separators in `text`; nothing, if it is empty.
+fn parts(text: &[u8], separator: u8) -> impl DoubleEndedIterator<Item = &[u8]> {
+    text.split(move |&byte| byte == separator).filter(|_| !text.is_empty())
 }
 
 fn parse_group(text: &[u8]) -> Option<[u8; 2]> {
@@ -95,28 +95,21 @@ pub(crate) fn parse_number(text: &[u8], radix: u32) -> Option<u32> {
     (!text.is_empty()).then_some(number)
 }
 
-/// A client's address, or `local`.
+/// `192.0.2.7:80`, `[2001:db8::7]:80` (RFC 5952), or `local`.
 impl Show for Address {
     fn show(&self, line: &mut Line) {
-        match self {
-            Self::Internet(address) => address.show(line),
-            Self::Local => "local".show(line),
-        }
-    }
-}
-
-/// `192.0.2.7:80` or `[2001:db8::7]:80` (RFC 5952).
-impl Show for SocketAddrV6 {
-    fn show(&self, line: &mut Line) {
-        if let Some(ipv4) = self.ip().to_ipv4_mapped() {
-            show_ipv4(ipv4, line);
+        let Self::Internet(ip, port) = self else {
+            return "local".show(line);
+        };
+        if let Some(ip) = ip.to_ipv4_mapped() {
+            show_ipv4(ip, line);
         } else {
             line.push(b'[');
-            show_ipv6(self.ip(), line);
+            show_ipv6(ip, line);
             line.push(b']');
         }
         line.push(b':');
-        u32::from(self.port()).show(line);
+        u32::from(*port).show(line);
     }
 }
 

@@ -52,26 +52,25 @@ pub fn open(config: &Config) -> Option<Client> {
     if config.inherit {
         return inherit(config);
     }
-    let host = config.host.unwrap_or(Ipv6Addr::UNSPECIFIED);
-    let mut address = SocketAddrV6::new(host, config.port, 0, 0);
-    let mut socket = open_socket(&address);
+    let mut host = config.host.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    let mut socket = open_socket(&host);
     if config.host.is_none() && matches!(socket, Err(Errno::AFNOSUPPORT)) {
         // Every address of a kernel without IPv6.
-        address.set_ip(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-        socket = open_socket(&address);
+        host = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        socket = open_socket(&host);
     }
-    let about = Some(&Address::Internet(address));
+    let about = Some(&Address::Internet(host, config.port));
     take_for_listener(must("socket", about, socket));
     must("setsockopt", about, set_options(LISTENER, config));
-    must("setsockopt", about, take_ipv4_as_well(&address));
-    must("bind", about, bind(&address));
+    must("setsockopt", about, take_ipv4_as_well(&host));
+    must("bind", about, bind(host, config.port));
     must("listen", about, net::listen(LISTENER, config.backlog as i32));
     None
 }
 
-/// A socket of the family of `address`.
-fn open_socket(address: &SocketAddrV6) -> Result<OwnedFd> {
-    let family = match address.ip().to_ipv4_mapped() {
+/// A socket of the family of `host`.
+fn open_socket(host: &Ipv6Addr) -> Result<OwnedFd> {
+    let family = match host.to_ipv4_mapped() {
         Some(_) => AddressFamily::INET,
         None => AddressFamily::INET6,
     };
@@ -79,17 +78,17 @@ fn open_socket(address: &SocketAddrV6) -> Result<OwnedFd> {
 }
 
 /// An IPv6 listener takes IPv4 clients, too, whatever the system's default is.
-fn take_ipv4_as_well(address: &SocketAddrV6) -> Result<()> {
-    match address.ip().to_ipv4_mapped() {
+fn take_ipv4_as_well(host: &Ipv6Addr) -> Result<()> {
+    match host.to_ipv4_mapped() {
         Some(_) => Ok(()),
         None => sockopt::set_ipv6_v6only(LISTENER, false),
     }
 }
 
-fn bind(address: &SocketAddrV6) -> Result<()> {
-    match address.ip().to_ipv4_mapped() {
-        Some(ip) => net::bind(LISTENER, &SocketAddrV4::new(ip, address.port())),
-        None => net::bind(LISTENER, address),
+fn bind(host: Ipv6Addr, port: u16) -> Result<()> {
+    match host.to_ipv4_mapped() {
+        Some(host) => net::bind(LISTENER, &SocketAddrV4::new(host, port)),
+        None => net::bind(LISTENER, &SocketAddrV6::new(host, port, 0, 0)),
     }
 }
 
@@ -166,10 +165,9 @@ pub fn local_address() -> Address {
 /// UNIX domain may have a name, but no address.
 pub fn address_of(name: SocketAddrAny) -> Address {
     match SocketAddr::try_from(name) {
-        Ok(SocketAddr::V6(address)) => Address::Internet(address),
+        Ok(SocketAddr::V6(address)) => Address::Internet(*address.ip(), address.port()),
         Ok(SocketAddr::V4(address)) => {
-            let ip = address.ip().to_ipv6_mapped();
-            Address::Internet(SocketAddrV6::new(ip, address.port(), 0, 0))
+            Address::Internet(address.ip().to_ipv6_mapped(), address.port())
         }
         Err(_) => Address::Local,
     }

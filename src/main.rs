@@ -104,9 +104,9 @@ fn announce(config: &Config, address: Address) {
     if !config.print_port {
         return;
     }
-    if let Address::Internet(address) = address {
+    if let Address::Internet(_, port) = address {
         let mut line = Line::new();
-        u32::from(address.port()).show(&mut line);
+        u32::from(port).show(&mut line);
         // Whoever started us waits for this line, so we wait for him; unless we are
         // told to end.
         while !sys::wait::is_writable(STDOUT).unwrap_or(true) {
