@@ -32,12 +32,8 @@ struct Lines {
 /// until a signal closes the listener; then waits for the last client.
 pub fn run(config: &Config, client: Option<Client>) -> ! {
     clients::set_limit(config.max_clients);
-    let mut server = Server {
-        config,
-        accepting: client.is_none(),
-        exit_code: 0,
-        lines: Lines::default(),
-    };
+    let mut server =
+        Server { config, accepting: client.is_none(), exit_code: 0, lines: Lines::default() };
     if let Some(client) = client {
         server.serve(&client);
     }

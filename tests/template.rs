@@ -58,9 +58,9 @@ const CLOCK: &str = r#"
 /// The time of day (clock_gettime(2)).
 pub fn seconds_since_1970() -> u64 {
     let mut time = [0usize; 2];
-    let arguments = [libc::CLOCK_REALTIME as usize, time.as_mut_ptr().addr(), 0, 0];
+    let (clock, place) = (libc::CLOCK_REALTIME as usize, time.as_mut_ptr().addr());
     // SAFETY: writes a `struct timespec`: two numbers of this size.
-    let _ = unsafe { call(libc::SYS_clock_gettime, arguments) };
+    let _ = unsafe { call(libc::SYS_clock_gettime, clock, place, 0, 0) };
     time[0] as u64
 }
 "#;

@@ -11,8 +11,10 @@ use core::ffi::{c_char, c_int, c_void};
 /// memcpy(3)
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
-    // SAFETY: the caller's.
-    unsafe { copy_up(to.cast(), from.cast(), count) };
+    for at in 0..count {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<u8>().add(at).write_volatile(*from.cast::<u8>().add(at)) };
+    }
     to
 }
 
@@ -21,29 +23,13 @@ unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, count: usize) 
 /// memmove(3)
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
-    let (bytes_to, bytes_from) = (to.cast::<u8>(), from.cast::<u8>());
-    if to.addr() <= from.addr() {
+    let upwards = to.addr() <= from.addr();
+    for step in 0..count {
+        let at = if upwards { step } else { count - 1 - step };
         // SAFETY: the caller's; no byte is overwritten before it is copied.
-        unsafe { copy_up(bytes_to, bytes_from, count) };
-        return to;
-    }
-    for at in (0..count).rev() {
-        // SAFETY: as above.
-        unsafe { bytes_to.add(at).write_volatile(*bytes_from.add(at)) };
+        unsafe { to.cast::<u8>().add(at).write_volatile(*from.cast::<u8>().add(at)) };
     }
     to
-}
-
-/// Copies from the first byte to the last.
-///
-/// # Safety
-///
-/// Both have `count` bytes; if they overlap, `to` is the lower one.
-unsafe fn copy_up(to: *mut u8, from: *const u8, count: usize) {
-    for at in 0..count {
-        // SAFETY: the caller's.
-        unsafe { to.add(at).write_volatile(*from.add(at)) };
-    }
 }
 
 /// # Safety

@@ -59,14 +59,15 @@ fn check(result: isize) -> Result<i32> {
     if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(result as i32) }
 }
 
-/// Makes a system call that touches no memory but what `arguments` point to.
+/// Makes a system call, as syscall(2) does: its number, then up to four arguments. It
+/// touches no memory but what they point to.
 ///
 /// # Safety
 ///
 /// What the arguments point to must be as that call wants it.
-unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<()> {
+unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall(number as usize, arguments) }).map(drop)
+    check(unsafe { arch::syscall(number as usize, [a, b, c, d]) }).map(drop)
 }
 
 /// The same with the token in the fifth argument, which the call does not use.
@@ -74,9 +75,10 @@ unsafe fn call(number: c_long, arguments: [usize; 4]) -> Result<()> {
 /// # Safety
 ///
 /// As of [`call`].
-unsafe fn call_with_token(number: c_long, arguments: [usize; 4]) -> Result<()> {
+unsafe fn call_with_token(number: c_long, a: usize, b: usize, c: usize, d: usize) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall_with_token(number as usize, arguments, TOKEN.as_ptr()) }).map(drop)
+    check(unsafe { arch::syscall_with_token(number as usize, [a, b, c, d], TOKEN.as_ptr()) })
+        .map(drop)
 }
 
 /// Exit code of a server to which the system has refused something that it needs, and of
@@ -87,7 +89,7 @@ pub const SYSTEM_REFUSED: u32 = 111;
 pub fn exit(code: u32) -> ! {
     loop {
         // SAFETY: takes no pointer. It does not return.
-        let _ = unsafe { call(libc::SYS_exit, [code as usize, 0, 0, 0]) };
+        let _ = unsafe { call(libc::SYS_exit, code as usize, 0, 0, 0) };
     }
 }
 
@@ -96,8 +98,7 @@ pub fn exit(code: u32) -> ! {
 pub fn close_from(first: u32) {
     // SAFETY: takes no pointer. Nobody uses these descriptors: they are inherited.
     unsafe {
-        let range = [first as usize, u32::MAX as usize, 0, 0];
-        if call(libc::SYS_close_range, range).is_err() {
+        if call(libc::SYS_close_range, first as usize, u32::MAX as usize, 0, 0).is_err() {
             (first..1024).for_each(|fd| rustix::io::close(fd as RawFd));
         }
     }
@@ -129,7 +130,7 @@ pub fn kill(process: i32) {
     // SAFETY: takes no pointer.
     let _ = unsafe {
         let signal = libc::SIGKILL as usize;
-        call_with_token(libc::SYS_kill, [process as usize, signal, 0, 0])
+        call_with_token(libc::SYS_kill, process as usize, signal, 0, 0)
     };
 }
 
@@ -155,7 +156,7 @@ pub fn install_filter(filter: &[Instruction]) -> Result<()> {
     // SAFETY: the kernel copies the program.
     unsafe {
         let (option, mode) = (libc::PR_SET_SECCOMP as usize, libc::SECCOMP_MODE_FILTER as usize);
-        call(libc::SYS_prctl, [option, mode, program, 0])
+        call(libc::SYS_prctl, option, mode, program, 0)
     }
 }
 

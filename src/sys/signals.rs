@@ -24,7 +24,7 @@ fn set_signal_mask(mask: &SignalSet) {
     // SAFETY: reads the set. It cannot fail with these arguments.
     let _ = unsafe {
         let how = libc::SIG_SETMASK as usize;
-        call(libc::SYS_rt_sigprocmask, [how, set, 0, size_of::<SignalSet>()])
+        call(libc::SYS_rt_sigprocmask, how, set, 0, size_of::<SignalSet>())
     };
 }
 
@@ -70,7 +70,7 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
     // SAFETY: reads the structure. The handler is one, by its type.
     unsafe {
         let size = size_of::<SignalSet>();
-        call(libc::SYS_rt_sigaction, [signal as usize, action, 0, size])
+        call(libc::SYS_rt_sigaction, signal as usize, action, 0, size)
     }
 }
 
@@ -93,5 +93,5 @@ fn set_timer(which: usize, seconds: u32) -> Result<()> {
     let timer: [c_long; 4] = [0, 0, seconds as c_long, 0];
     let new = core::ptr::from_ref(&timer).expose_provenance();
     // SAFETY: reads the timer.
-    unsafe { call(libc::SYS_setitimer, [which, new, 0, 0]) }
+    unsafe { call(libc::SYS_setitimer, which, new, 0, 0) }
 }

@@ -28,8 +28,9 @@ pub fn parent_stack() -> Range<usize> {
 
 /// What the kernel has handed over.
 pub struct Process {
-    /// `argc`, then `argv`.
-    initial_stack: *const usize,
+    /// As a main function in C has them.
+    argc: usize,
+    argv: *const *const c_char,
     /// Where the code is, in whole pages.
     pub code: Range<usize>,
 }
@@ -38,14 +39,9 @@ impl Process {
     /// The arguments, without the program's name. There may be not even that.
     pub fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
         // SAFETY: the initial stack is there as long as the process, and is written
-        // by nobody. It has `argc` pointers to strings behind `argc` (ELF ABI).
-        let argument = |at| unsafe {
-            let word = *self.initial_stack.add(1 + at) as *const c_char;
-            CStr::from_ptr(word).to_bytes()
-        };
-        // SAFETY: as above.
-        let count = unsafe { *self.initial_stack };
-        (1..count).map(argument)
+        // by nobody. It has so many pointers to strings (ELF ABI).
+        let argument = |at| unsafe { CStr::from_ptr(*self.argv.add(at)).to_bytes() };
+        (1..self.argc).map(argument)
     }
 }
 
@@ -62,7 +58,8 @@ pub unsafe extern "C" fn start(initial_stack: *const usize) -> ! {
         let random = auxv.get(libc::AT_RANDOM as usize) as *const usize;
         assert!(!random.is_null(), "Linux 2.6.29 and later hands over random bytes");
         super::TOKEN.store(random.read_unaligned(), Relaxed);
-        Process { initial_stack, code: code(&auxv) }
+        let (argc, argv) = (*initial_stack, initial_stack.add(1).cast());
+        Process { argc, argv, code: code(&auxv) }
     };
     crate::main(process)
 }
@@ -109,25 +106,24 @@ type ProgramHeader = libc::Elf64_Phdr;
 type ProgramHeader = libc::Elf32_Phdr;
 
 /// Where the executable segment is in memory, in whole pages. It begins with the
-/// ELF header, which the program headers follow.
+/// ELF header, which the program headers follow; it has the first of them (see
+/// `src/layout.ld`).
 ///
 /// # Safety
 ///
 /// `auxv` is that of this process.
 unsafe fn code(auxv: &Auxv) -> Range<usize> {
     let page = auxv.get(libc::AT_PAGESZ as usize);
-    let start = auxv.get(libc::AT_PHDR as usize) & !(page - 1);
-    let headers = auxv.get(libc::AT_PHDR as usize) as *const ProgramHeader;
-    for at in 0..auxv.get(libc::AT_PHNUM as usize) {
-        // SAFETY: there are so many of them, mapped with the code.
-        let header = unsafe { &*headers.add(at) };
-        if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
-            let end = start + (header.p_vaddr + header.p_memsz) as usize;
-            return start..(end + page - 1) & !(page - 1);
-        }
+    let headers = auxv.get(libc::AT_PHDR as usize);
+    // SAFETY: there is at least one of them, mapped with the code.
+    let header = unsafe { &*(headers as *const ProgramHeader) };
+    if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_X == 0 {
+        // Not this program: then nothing is kept from the children, and it says so.
+        return 0..usize::MAX;
     }
-    // Not this program: then nothing is kept from the children, and it says so.
-    0..usize::MAX
+    let start = headers & !(page - 1);
+    let end = start + (header.p_vaddr + header.p_memsz) as usize;
+    start..(end + page - 1) & !(page - 1)
 }
 
 /// A panic, which no path should reach, ends this process in order. In a child

@@ -16,22 +16,32 @@ pub const SYS_FUTEX_TIME64: c_long = 422;
 #[cfg(target_pointer_width = "32")]
 pub const SYS_CLOCK_NANOSLEEP_TIME64: c_long = 407;
 
-/// Sleeps while `word` is `value`, until a signal handler changes it (futex(2),
-/// `FUTEX_WAIT`). A change before the call is seen as well. It may return early.
+/// Sleeps while `word` is `value`, until a signal handler changes it. A change before
+/// the call is seen as well. It may return early.
 pub fn wait_while(word: &AtomicU32, value: u32) {
-    let arguments =
-        [word.as_ptr().expose_provenance(), libc::FUTEX_WAIT as usize, value as usize, 0];
-    // SAFETY: reads the word.
-    let result = unsafe { call_with_token(libc::SYS_futex, arguments) };
+    let result = futex_wait(libc::SYS_futex, word, value, None);
     #[cfg(target_pointer_width = "32")]
     let result = match result {
-        // SAFETY: as above.
-        Err(Errno::NOSYS) => unsafe { call_with_token(SYS_FUTEX_TIME64, arguments) },
+        Err(Errno::NOSYS) => futex_wait(SYS_FUTEX_TIME64, word, value, None),
         result => result,
     };
     if !matches!(result, Ok(()) | Err(Errno::INTR | Errno::AGAIN)) {
         pause();
     }
+}
+
+/// futex(2), `FUTEX_WAIT`, by the call of this number. The time is in seconds and
+/// nanoseconds, as the older call has it.
+fn futex_wait(
+    number: c_long,
+    word: &AtomicU32,
+    value: u32,
+    time: Option<&[c_long; 2]>,
+) -> Result<()> {
+    let word = word.as_ptr().expose_provenance();
+    let time = time.map_or(0, |time| core::ptr::from_ref(time).expose_provenance());
+    // SAFETY: reads the word, and the time if there is one.
+    unsafe { call_with_token(number, word, libc::FUTEX_WAIT as usize, value as usize, time) }
 }
 
 /// Sleeps for 0.1 seconds, or until a signal is handled: in whatever call the kernel
@@ -41,15 +51,7 @@ pub fn pause() {
         return;
     }
     if let NanosleepRelativeResult::Err(_) = rustix::thread::nanosleep(&milliseconds(100)) {
-        let nothing = AtomicU32::new(0);
-        let time: [c_long; 2] = [0, 100_000_000];
-        let (word, time) =
-            (nothing.as_ptr().expose_provenance(), time.as_ptr().expose_provenance());
-        // SAFETY: reads the word and the time.
-        let _ = unsafe {
-            let operation = libc::FUTEX_WAIT as usize;
-            call_with_token(libc::SYS_futex, [word, operation, 0, time])
-        };
+        let _ = futex_wait(libc::SYS_futex, &AtomicU32::new(0), 0, Some(&[0, 100_000_000]));
     }
 }
 
@@ -77,5 +79,5 @@ fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
 fn poll(descriptors: &mut [PollFd<'_>], time: u32) -> Result<()> {
     let start = descriptors.as_mut_ptr().expose_provenance();
     // SAFETY: `PollFd` has the layout of `struct pollfd`; there are so many of them.
-    unsafe { super::call(libc::SYS_poll, [start, descriptors.len(), time as usize, 0]) }
+    unsafe { super::call(libc::SYS_poll, start, descriptors.len(), time as usize, 0) }
 }
