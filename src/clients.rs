@@ -76,12 +76,10 @@ pub fn wait_for_end(count: &Count) {
 
 /// A free slot for a client from `source`. There must be fewer clients than slots.
 pub fn reserve(source: Option<&Ipv6Addr>) -> &'static Slot {
-    let free = |slot: &&Slot| slot.process.load(Relaxed) == 0;
-    let slot = used().iter().find(free).unwrap_or_else(|| {
-        let used = USED.load(Relaxed);
-        USED.store(used + 1, Relaxed);
-        &SLOTS[used as usize]
-    });
+    let is_free = |slot: &Slot| slot.process.load(Relaxed) == 0;
+    let at = SLOTS.iter().position(is_free).expect("a slot for each client");
+    let slot = &SLOTS[at];
+    USED.store(USED.load(Relaxed).max(at as u32 + 1), Relaxed);
     let source = source.map_or([0; 16], Ipv6Addr::octets);
     for (place, octet) in slot.source.iter().zip(&source) {
         place.store(*octet, Relaxed);
