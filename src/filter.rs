@@ -99,6 +99,7 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
         let target = if conditions.is_empty() { allow } else { at + calls.len() };
         let mut call = 0;
         while call < calls.len() {
+            assert!(times_named(rules, calls[call]) == 1, "only the first rule would count");
             let number = calls[call] as u32;
             call += 1;
             let is_last = call == calls.len() && !conditions.is_empty();
@@ -132,6 +133,19 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
         rule += 1;
     }
     program
+}
+
+const fn times_named(rules: &[Rule], number: c_long) -> usize {
+    let (mut times, mut rule) = (0, 0);
+    while rule < rules.len() {
+        let mut call = 0;
+        while call < rules[rule].calls.len() {
+            times += (rules[rule].calls[call] == number) as usize;
+            call += 1;
+        }
+        rule += 1;
+    }
+    times
 }
 
 /// How many steps to skip at `at` to go on at `target`.
