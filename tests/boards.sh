@@ -5,6 +5,7 @@
 # usage: boards.sh build|sizes|test TARGET...
 #        boards.sh run TARGET
 #        boards.sh boot|carry
+#        boards.sh bench ROUNDS
 set -eu
 
 folder=$(dirname "$0")
@@ -173,6 +174,22 @@ carry() {
     $run carry aarch64 aarch64=target/$arm64/release/rot13d target/crowd/$arm64/release/crowd 64 128
 }
 
+# The bench's client, with Rust's own libc in it.
+visitor() {
+    [ -e "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || rustup --quiet target add "$1"
+    CARGO_TARGET_DIR=target/bench cargo build --release --quiet --bin visitor \
+        --manifest-path "$folder/bench/Cargo.toml" --target "$1" --config "target.$1.linker=\"rust-lld\""
+}
+
+# What a client costs on a board, against other servers.
+bench() {
+    arm64=aarch64-unknown-linux-gnu musl=aarch64-unknown-linux-musl
+    build $arm64
+    visitor $musl
+    sh "$folder/boot/run.sh" bench aarch64 "$1" rot13d=target/$arm64/release/rot13d \
+        target/bench/$musl/release/visitor "$folder/bench/rivals/lecture.c"
+}
+
 verb=$1
 shift
 case $verb in
@@ -205,5 +222,8 @@ boot)
     ;;
 carry)
     carry
+    ;;
+bench)
+    bench "$1"
     ;;
 esac

@@ -63,16 +63,17 @@ fetch() (
     unpack "$folder" "$folder"
 )
 
-# fetch_program FOLDER PACKAGE: for this machine, with the libraries that it lacks.
+# fetch_program FOLDER PACKAGE...: for this machine, with the libraries that it lacks.
 fetch_program() (
-    folder=$1 package=$2 architecture=$(dpkg --print-architecture)
+    folder=$1 architecture=$(dpkg --print-architecture)
+    shift
     [ ! -e "$folder/complete" ] || return 0
-    echo "fetching $package for this machine" >&2
+    echo "fetching $* for this machine" >&2
     rm -rf "$folder"
     mkdir -p "$folder"
     apt_for "$architecture" apt-get update
     apt_for "$architecture" apt-get clean
-    apt_for "$architecture" apt-get install --download-only --no-install-recommends -y "$package"
+    apt_for "$architecture" apt-get install --download-only --no-install-recommends -y "$@"
     unpack "$cache/apt/$architecture/archives" "$folder"
 )
 

@@ -8,6 +8,9 @@
 #            each server as a child, then each as PID 1 in a boot of its own
 #        run.sh carry KERNEL NAME=SERVER CROWD MEBIBYTES...
 #            how many clients it serves at once in so much memory
+#        run.sh bench KERNEL ROUNDS NAME=SERVER VISITOR LECTURE
+#            what it costs against other servers: a line for each sample. VISITOR
+#            is the client, LECTURE the source of the lecture's program
 #        run.sh checks
 #            what was checked, of all kernels that were booted
 #
@@ -65,12 +68,13 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 fetch "$cache/$kernel" "$debian" "$suites" "$package" busybox-static
 
-# program PACKAGE NAME ARGUMENT...: runs it; where this machine lacks it, out of
-# a package that is fetched and not installed.
+# program PACKAGES NAME ARGUMENT...: runs it; where this machine lacks it, out of
+# packages that are fetched and not installed.
 program() (
-    folder=$cache/$1
+    folder=$cache/${1%% *}
     if ! command -v "$2" >/dev/null; then
-        fetch_program "$folder" "$1"
+        # shellcheck disable=SC2086 # a list of packages
+        fetch_program "$folder" $1
         LD_LIBRARY_PATH=$(find "$folder" -name '*-linux-gnu' -type d | paste -sd :)
         export LD_LIBRARY_PATH
         PATH=$folder/usr/bin:$folder/bin:$PATH
@@ -79,19 +83,22 @@ program() (
     exec timeout --foreground "$deadline" "$@"
 )
 
-# pack SERVERS CROWD: the initial file system. Its device nodes come from the
-# kernel, so no root is needed.
+# pack SERVERS PROGRAMS LIBRARIES: the initial file system. Its device nodes come
+# from the kernel, so no root is needed.
 pack() {
     root=$cache/$kernel-root
     rm -rf "$root"
-    mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/tmp"
+    mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/tmp"
     cp "$(find "$cache/$kernel" -path '*bin/busybox')" "$root/bin/"
-    cp "$here/init" "$root/init"
+    cp "$here/init" "$here/bench" "$root/"
     for server in $1; do
         mkdir -p "$root/servers/${server%%=*}"
         cp "${server#*=}" "$root/servers/${server%%=*}/rot13d"
     done
-    [ -z "$2" ] || cp "$2" "$root/bin/crowd"
+    for file in $2; do
+        cp "$file" "$root/bin/"
+    done
+    [ -z "$3" ] || cp -a "$3" "$root/lib"
     initrd=$root.cpio.gz
     (cd "$root" && find . | program cpio cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$initrd"
 }
@@ -138,7 +145,7 @@ log=$cache/$kernel.log
 : >"$cache/$kernel.console"
 case $task in
 test)
-    pack "$*" ""
+    pack "$*" "" ""
     children=$(for server; do printf '%s,' "${server%%=*}"; done)
     for server; do
         first=${server%%=*}
@@ -157,7 +164,7 @@ test)
 carry)
     server=$1 crowd=$2
     shift 2
-    pack "$server" "$crowd"
+    pack "$server" "$crowd" ""
     boot 512 "carry=${server%%=*}"
     verdict "what a client takes"
     each=$(sed -n 's/^each //p' "$log")
@@ -166,5 +173,17 @@ carry)
         verdict "how many clients in $memory MiB"
         sed -n 's/^# //p' "$log"
     done
+    ;;
+bench)
+    rounds=$1 server=$2 visitor=$3 lecture=$cache/lecture
+    # What Debian has for these kernels: its busybox has no tcpsvd.
+    [ "$debian" = arm64 ]
+    program 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross' aarch64-linux-gnu-gcc -O2 -static -o "$lecture" "$4"
+    peers=$cache/$kernel-peers
+    fetch "$peers" "$debian" "$suites" ipsvd libc6
+    pack "$server" "$visitor $lecture $peers/usr/bin/tcpsvd" "$peers/lib"
+    boot 512 "bench=$rounds"
+    verdict "a bench"
+    sed -n 's/^sample //p' "$log"
     ;;
 esac

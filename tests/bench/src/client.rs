@@ -71,7 +71,7 @@ pub fn connect_within(port: u16, patience: Duration) -> io::Result<TcpStream> {
     let server = socket_address(Ipv4Addr::LOCALHOST, port);
     let size = size_of_val(&server) as libc::socklen_t;
     let patience = libc::timeval {
-        tv_sec: patience.as_secs() as libc::time_t,
+        tv_sec: patience.as_secs() as _,
         tv_usec: 0,
     };
     // SAFETY: the descriptor is new and has one owner from here on; both
