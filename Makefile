@@ -32,7 +32,7 @@ place = install -D -m $(1) contrib/$(2) $(call quote,$(DESTDIR)$(3)) && \
         sed -i $(call quote,s|/usr\(/local\)*/sbin/rot13d|$(server_word)|) $(call quote,$(DESTDIR)$(3))
 SYSTEMD = /etc/systemd/system
 
-.PHONY: all run test test-board audit size symbols faults memory soak bench boards test-boards toolchains boot carry \
+.PHONY: all run test test-board audit size symbols faults memory soak bench bench-board boards test-boards toolchains boot carry \
         install install-systemd install-openrc install-sysvinit install-openwrt install-runit \
         install-s6 install-sysctl uninstall dist clean help tools check
 
@@ -81,6 +81,9 @@ symbols: ## the same code with symbols, for gdb, perf and nm
 bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--compare: against the first edition alone)
 	sh tests/bench/install.sh
 	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
+
+bench-board: ## a few figures on an arm64 board, booted in qemu, against the lecture's program and tcpsvd
+	@RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- --board $(ARGS)
 
 boards: ## build for every architecture; sizes, compared with the README's (UPDATE=1 writes them there)
 	@UPDATE=$(UPDATE) sh tests/boards.sh sizes $(BOARDS)

@@ -144,6 +144,26 @@ fn every_command_works() {
     }
 }
 
+/// What it costs is written by the bench, into the report as well: a figure that was
+/// changed in one of them alone was changed by hand.
+#[test]
+fn costs_are_those_of_the_report() {
+    let text = |name| fs::read_to_string(repository().join(name)).expect(name);
+    let (readme, report) = (text("README.md"), text("tests/bench/REPORT.md"));
+    for name in ["costs", "in-short", "board-costs"] {
+        let part = |text: &str| {
+            let (_, rest) = text.split_once(&format!("<!-- {name} -->\n")).expect(name);
+            let (part, _) = rest.split_once(&format!("<!-- /{name} -->")).expect(name);
+            part.to_owned()
+        };
+        assert_eq!(part(&readme), part(&report), "{name}");
+        assert!(
+            part(&readme).contains(|c: char| c.is_ascii_digit()),
+            "{name}"
+        );
+    }
+}
+
 /// What a number in the README is about has not moved on without it.
 #[test]
 fn nothing_is_left_to_be_filled_in() {

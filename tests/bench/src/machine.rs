@@ -2,6 +2,7 @@
 //! works for the server and which for the load.
 
 use std::process::Command;
+use std::time::Duration;
 use std::{fs, io, thread};
 
 /// Descriptors for this process: 10,000 clients and some.
@@ -65,6 +66,37 @@ pub fn raise_limits() {
         // What a stopped rival leaves behind comes to this process, not to init.
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     }
+}
+
+/// What other programs may take of the machine without being in the figures.
+pub const QUIET: f64 = 0.1;
+/// The measures that say what they took, by what was measured next.
+pub const BUSY_BEFORE: &str = "busy before ";
+
+/// The share of all processors that is not idle now, while this program sleeps for a
+/// second. (The load average would have this program's own work in it, for minutes.)
+pub fn busy() -> f64 {
+    let before = processor_time();
+    thread::sleep(Duration::from_secs(1));
+    let after = processor_time();
+    let [idle, all] = [0, 1].map(|place| after[place].saturating_sub(before[place]) as f64);
+    1.0 - idle / all.max(1.0)
+}
+
+/// Idle and all time of all processors since the start of the machine.
+fn processor_time() -> [u64; 2] {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let times: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        // Guests are in the user's time already.
+        .take(8)
+        .map_while(|word| word.parse().ok())
+        .collect();
+    // Also what waits for a disk does not work.
+    let idle = times.iter().skip(3).take(2).sum();
+    [idle, times.iter().sum()]
 }
 
 /// The machine, how busy it is, and the date, for the head of the report.

@@ -11,6 +11,7 @@
 //! noise that any other difference is held against.
 
 mod arguments;
+mod board;
 mod chart;
 mod client;
 mod elf;
@@ -18,9 +19,11 @@ mod field;
 mod first;
 mod load;
 mod machine;
+mod marked;
 mod measure;
 mod memory;
 mod plan;
+mod progress;
 mod report;
 mod rivals;
 mod samples;
@@ -54,11 +57,19 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         .nth(2)
         .expect("tests/bench is two levels down");
     let scratch = root.join("target/bench/part");
-    let (folder, stored) = match arguments.whole() {
+    let whole = arguments.whole();
+    let (folder, stored) = match whole {
         true => (bench, root.join("target/bench/samples")),
         false => (scratch.as_path(), scratch.join("samples")),
     };
     fs::create_dir_all(folder)?;
+    if whole {
+        // Not after twenty minutes.
+        report::find_places(folder, root)?;
+    }
+    if arguments.board {
+        return board::measure(root, folder, whole);
+    }
 
     let field = Field::gather(root, arguments);
     for (name, why) in &field.missing {
@@ -69,10 +80,24 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     }
     if arguments.render {
         let machine = fs::read_to_string(stored.with_extension("machine"))?;
-        return report::write(folder, root, &field, &Samples::load(&stored)?, &machine);
+        return report::write(
+            folder,
+            root,
+            &field,
+            &Samples::load(&stored)?,
+            &machine,
+            whole,
+        );
     }
-    let machine = machine::description();
+    let (machine, known) = match arguments.resume {
+        true => (
+            fs::read_to_string(stored.with_extension("machine"))?,
+            Samples::load(&stored)?,
+        ),
+        false => (machine::description(), Samples::default()),
+    };
+    eprintln!("bench: {machine}");
     fs::write(stored.with_extension("machine"), &machine)?;
-    let samples = Bench::new(&field, arguments, stored).measure_all()?;
-    report::write(folder, root, &field, &samples, &machine)
+    let samples = Bench::new(&field, arguments, known, stored).measure_all()?;
+    report::write(folder, root, &field, &samples, &machine, whole)
 }

@@ -8,6 +8,7 @@ use crate::arguments::Arguments;
 use crate::field::Field;
 use crate::machine::{self, Cpus};
 use crate::plan::{CROWDS, ONCE, Plan, Rounds, TEXTS};
+use crate::progress::Progress;
 use crate::rivals::{Area, Class, Rival};
 use crate::samples::{Samples, quantile};
 use crate::server::Server;
@@ -21,20 +22,24 @@ pub struct Bench<'a> {
     areas: Vec<String>,
     samples: Samples,
     stored: PathBuf,
-    begin: Instant,
+    progress: Progress,
 }
 
+/// The measures that say which turns a run has had.
+const DONE: &str = "done ";
+
 impl<'a> Bench<'a> {
-    /// The samples are kept in the file `stored` after every round.
-    pub fn new(field: &'a Field, arguments: &Arguments, stored: PathBuf) -> Self {
+    /// Goes on from the samples that are `known`. They are kept in the file `stored`
+    /// after every turn of a rival.
+    pub fn new(field: &'a Field, arguments: &Arguments, known: Samples, stored: PathBuf) -> Self {
         Self {
             cpus: Cpus::choose(),
             plan: arguments.plan(),
             rivals: field.rivals.iter().collect(),
             areas: arguments.areas.clone(),
-            samples: Samples::default(),
+            samples: known,
             stored,
-            begin: Instant::now(),
+            progress: Progress::new(),
         }
     }
 
@@ -47,29 +52,25 @@ impl<'a> Bench<'a> {
             .iter()
             .any(|rival| self.wanted(rival, Area::Memory));
         if measured && self.plan.thorough {
-            memory::wait_for_quiet();
+            memory::wait_for_quiet(&self.progress);
         }
         let timed = [Area::Visits, Area::Trips, Area::Bulk];
         self.rounds("memory", self.plan.memory, &[Area::Memory], Self::memory);
         self.rounds("program", ONCE, &[Area::Program], Self::program);
         self.rounds("growth", self.plan.growth, &[Area::Growth], Self::growth);
         self.rounds("time", self.plan.time, &timed, Self::time);
-        eprintln!(
-            "\rbench: {} s in all{:40}",
-            self.begin.elapsed().as_secs(),
-            ""
-        );
+        self.progress.keep("all is measured");
         Ok(self.samples)
     }
 
     fn wanted(&self, rival: &Rival, area: Area) -> bool {
-        let named = |name: &String| format!("{area:?}").eq_ignore_ascii_case(name);
+        let named = |name: &String| area.is_called(name);
         rival.takes_part(area) && (self.areas.is_empty() || self.areas.iter().any(named))
     }
 
     /// Runs one kind of measurement for all rivals in turn, in every second round from
     /// another place on, in the others the same way back: of any two, each comes first
-    /// as often as the other.
+    /// as often as the other. What the samples have of it already is left out.
     fn rounds(
         &mut self,
         what: &str,
@@ -77,6 +78,41 @@ impl<'a> Bench<'a> {
         areas: &[Area],
         measure: fn(&mut Self, &Rival, u32),
     ) {
+        let done = format!("{DONE}{what}");
+        let mut turns = self.turns(rounds, areas);
+        turns.retain(|(round, rival)| !self.samples.has(&done, &rival.name, *round));
+        if turns.is_empty() {
+            return;
+        }
+        self.wait_for_quiet(what);
+        let begin = Instant::now();
+        for (place, &(round, rival)) in turns.iter().enumerate() {
+            let left = match place {
+                0 => String::new(),
+                _ => {
+                    let each = begin.elapsed().as_secs_f64() / place as f64;
+                    format!(", {:.0} s to go", each * (turns.len() - place) as f64)
+                }
+            };
+            let (round_shown, last) = (round + 1, rounds.focus);
+            self.progress.say(&format!(
+                "{what}, round {round_shown} of {last}{left}: {}",
+                rival.name
+            ));
+            measure(self, rival, round);
+            self.samples.add(&done, &rival.name, round, Ok(1.0));
+            if let Err(error) = self.samples.save(&self.stored) {
+                let file = self.stored.display();
+                self.progress.keep(&format!("{file}: {error}"));
+            }
+        }
+        let took = begin.elapsed().as_secs();
+        self.progress.keep(&format!("{what} took {took} s"));
+    }
+
+    /// Whose turn it is, round by round.
+    fn turns(&self, rounds: Rounds, areas: &[Area]) -> Vec<(u32, &'a Rival)> {
+        let mut turns = Vec::new();
         for round in 0..rounds.focus {
             let mut order = self.rivals.clone();
             order.retain(|rival| {
@@ -91,19 +127,32 @@ impl<'a> Bench<'a> {
             if round % 2 == 1 {
                 order.reverse();
             }
-            for rival in order {
-                let (seconds, name) = (self.begin.elapsed().as_secs(), &rival.name);
-                eprint!(
-                    "\r{seconds:4} s  {what}, round {} of {}: {name:30}",
-                    round + 1,
-                    rounds.focus
-                );
-                measure(self, rival, round);
-            }
-            if let Err(error) = self.samples.save(&self.stored) {
-                eprintln!("\nbench: {}: {error}", self.stored.display());
-            }
+            turns.extend(order.into_iter().map(|rival| (round, rival)));
         }
+        turns
+    }
+
+    /// Waits a minute at most until no other program works here, and notes what they
+    /// take when the measurement begins.
+    fn wait_for_quiet(&mut self, what: &str) {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let begin = Instant::now();
+        let mut busy = machine::busy();
+        while busy > machine::QUIET && begin.elapsed() < LIMIT {
+            let percent = 100.0 * busy;
+            let text =
+                format!("{what}: waiting, other programs take {percent:.0} % of the machine");
+            self.progress.say(&text);
+            busy = machine::busy();
+        }
+        if busy > machine::QUIET {
+            let percent = 100.0 * busy;
+            let text =
+                format!("warning: before {what} other programs take {percent:.0} % of the machine");
+            self.progress.keep(&text);
+        }
+        let measure = format!("{}{what}", machine::BUSY_BEFORE);
+        self.samples.add(&measure, "machine", 0, Ok(busy));
     }
 
     fn add(&mut self, measure: &str, rival: &Rival, round: u32, outcome: io::Result<f64>) {

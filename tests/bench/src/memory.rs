@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use crate::client::Idle;
+use crate::progress::Progress;
 use crate::server::{Server, family, wait_until_childless};
 
 /// The parts of system memory that grow with the clients. `MemAvailable` alone
@@ -80,17 +81,15 @@ fn settle() {
 
 /// Waits until few connections of earlier runs are left in TIME_WAIT: those that
 /// expire during a measurement would be counted against the clients.
-pub fn wait_for_quiet() {
+pub fn wait_for_quiet(progress: &Progress) {
     const LIMIT: Duration = Duration::from_secs(70);
     let begin = Instant::now();
     while time_wait() > 500 && begin.elapsed() < LIMIT {
-        eprint!(
-            "\r{:4} s  waiting for {} closed connections to expire{:20}",
-            begin.elapsed().as_secs(),
-            time_wait(),
-            ""
-        );
-        thread::sleep(Duration::from_millis(200));
+        let waiting = time_wait();
+        progress.say(&format!(
+            "waiting for {waiting} closed connections to expire"
+        ));
+        thread::sleep(Duration::from_secs(1));
     }
 }
 

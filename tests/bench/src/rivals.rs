@@ -48,6 +48,21 @@ pub enum Area {
     Growth,
 }
 
+impl Area {
+    pub const ALL: [Self; 6] = [
+        Self::Visits,
+        Self::Trips,
+        Self::Bulk,
+        Self::Memory,
+        Self::Program,
+        Self::Growth,
+    ];
+
+    pub fn is_called(self, name: &str) -> bool {
+        format!("{self:?}").eq_ignore_ascii_case(name)
+    }
+}
+
 pub struct Rival {
     pub name: String,
     pub class: Class,

@@ -105,6 +105,12 @@ impl Samples {
             .push((round, outcome));
     }
 
+    /// Whether there is one of this round, measured or failed.
+    pub fn has(&self, measure: &str, rival: &str, round: u32) -> bool {
+        let rows = self.rows(measure, rival);
+        rows.iter().any(|(other, _)| *other == round)
+    }
+
     fn rows(&self, measure: &str, rival: &str) -> &[(u32, Outcome)] {
         self.by_key
             .get(&(measure.to_owned(), rival.to_owned()))

@@ -8,7 +8,7 @@ use crate::source::{Biggest, Source};
 /// The measure that stands for connections per second where only one is shown.
 pub const RATE: &str = "visits 4";
 pub const BULK: &str = "bulk lines";
-const LINE: &str = "round trip p50";
+pub const LINE: &str = "round trip p50";
 
 /// Bytes of the file, on every architecture; here it is this machine's.
 const FILE: f64 = 16_384.0;
@@ -21,11 +21,14 @@ const FILE_LINES: usize = 200;
 const FUNCTION_LINES: usize = 60;
 const UNSAFE_BLOCKS: usize = 30;
 
-struct Budget {
-    what: &'static str,
+pub struct Budget {
+    pub what: &'static str,
     budget: String,
     measured: String,
-    met: Option<bool>,
+    pub met: Option<bool>,
+    /// By which share of the budget it is passed; nothing where it is a matter of yes
+    /// or no.
+    pub over: Option<f64>,
     /// The same of the first edition, where it was measured in the same run.
     first: String,
 }
@@ -47,7 +50,7 @@ impl Report<'_> {
         )
     }
 
-    fn budget_rows(&self) -> Vec<Budget> {
+    pub fn budget_rows(&self) -> Vec<Budget> {
         let mut rows = vec![self.at_most("file (this architecture)", "file", FILE, "bytes")];
         rows.extend(self.source_budgets());
         rows.extend([
@@ -97,6 +100,7 @@ impl Report<'_> {
             budget: format!("at most {} {unit}", number(limit)),
             measured: spread.map_or_else(unknown, shown),
             met: spread.map(|spread| spread.median <= limit),
+            over: spread.map(|spread| spread.median / limit - 1.0),
             first: first.map_or_else(|| "–".into(), shown),
         }
     }
@@ -120,6 +124,7 @@ impl Report<'_> {
             budget: limit_in_words(better, limit),
             measured: ratio.map_or_else(unknown, times),
             met: ratio.map(|ratio| is_within(ratio.median, better, limit)),
+            over: ratio.map(|ratio| over(ratio.median, better, limit)),
             first: first.map_or_else(|| "–".into(), times),
         }
     }
@@ -142,6 +147,9 @@ impl Report<'_> {
             met: ratio
                 .zip(limit)
                 .map(|(ratio, limit)| is_within(ratio.median, better, limit)),
+            over: ratio
+                .zip(limit)
+                .map(|(ratio, limit)| over(ratio.median, better, limit)),
             first: "–".into(),
         }
     }
@@ -161,6 +169,7 @@ impl Report<'_> {
             met: measured
                 .is_some()
                 .then(|| self.samples.failure(&measure, OURS).is_none()),
+            over: None,
             measured: measured.unwrap_or_else(unknown),
             first: outcome(FIRST).unwrap_or_else(|| "–".into()),
         }
@@ -173,11 +182,13 @@ impl Report<'_> {
         ) else {
             return Vec::new();
         };
-        let row = |what, budget: String, show: fn(&Source) -> String, met| Budget {
+        let share = |count: usize, limit: usize| Some(count as f64 / limit as f64 - 1.0);
+        let row = |what, budget: String, show: fn(&Source) -> String, met, over| Budget {
             what,
             budget,
             measured: show(&now),
             met,
+            over,
             first: first.as_ref().map_or_else(|| "–".into(), show),
         };
         vec![
@@ -186,35 +197,41 @@ impl Report<'_> {
                 format!("about {} lines", number(LINES as f64)),
                 |source| number(source.lines as f64),
                 Some(now.lines <= LINES + LINES / 20),
+                share(now.lines, LINES),
             ),
             row(
                 "its longest file",
                 format!("at most {FILE_LINES} lines"),
                 |source| lines(&source.file),
                 Some(now.file.lines <= FILE_LINES),
+                share(now.file.lines, FILE_LINES),
             ),
             row(
                 "its longest function",
                 format!("at most {FUNCTION_LINES} lines"),
                 |source| lines(&source.function),
                 Some(now.function.lines <= FUNCTION_LINES),
+                share(now.function.lines, FUNCTION_LINES),
             ),
             row(
                 "`unsafe` blocks in a build for this machine",
                 format!("at most {UNSAFE_BLOCKS}"),
                 |source| source.unsafe_blocks.to_string(),
                 Some(now.unsafe_blocks <= UNSAFE_BLOCKS),
+                share(now.unsafe_blocks, UNSAFE_BLOCKS),
             ),
             row(
                 "`unsafe` blocks outside `sys`",
                 "none".into(),
                 |source| source.unsafe_outside_sys.to_string(),
                 Some(now.unsafe_outside_sys == 0),
+                None,
             ),
             row(
                 "`inline(always)`",
                 "as few as a measurement justifies".into(),
                 |source| source.inline_always.to_string(),
+                None,
                 None,
             ),
             row(
@@ -222,12 +239,14 @@ impl Report<'_> {
                 "none".into(),
                 |source| source.hidden.to_string(),
                 Some(now.hidden == 0),
+                None,
             ),
             row(
                 "flags for LLVM",
                 "none".into(),
                 |source| source.llvm_flags.to_string(),
                 Some(now.llvm_flags == 0),
+                None,
             ),
         ]
     }
@@ -241,6 +260,14 @@ fn limit_in_words(better: Better, limit: f64) -> String {
     match better {
         Better::More => format!("at least {limit:.3}"),
         Better::Less => format!("at most {limit:.3}"),
+    }
+}
+
+/// By which share a ratio passes its limit.
+fn over(ratio: f64, better: Better, limit: f64) -> f64 {
+    match better {
+        Better::More => limit / ratio - 1.0,
+        Better::Less => ratio / limit - 1.0,
     }
 }
 

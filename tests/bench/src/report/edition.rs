@@ -14,8 +14,23 @@ const FEWEST_ROUNDS: usize = 5;
 /// What is compared.
 struct Row {
     what: String,
+    unit: &'static str,
     measure: String,
     better: Better,
+}
+
+/// This edition against the first in one figure.
+pub struct Comparison {
+    pub what: String,
+    pub ratio: f64,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Better,
+    Worse,
+    Noise,
 }
 
 impl Report<'_> {
@@ -56,37 +71,52 @@ impl Report<'_> {
         )
     }
 
+    /// All figures of which it can be said.
+    pub fn comparisons(&self) -> Vec<Comparison> {
+        let comparison = |row: &Row| {
+            let ratio = self.samples.ratio(&row.measure, OURS, FIRST)?.median;
+            let verdict = verdict(ratio, self.noise(&row.measure)?, row.better);
+            let what = row.what.clone();
+            Some(Comparison {
+                what,
+                ratio,
+                verdict,
+            })
+        };
+        self.compared().iter().filter_map(comparison).collect()
+    }
+
     fn compared(&self) -> Vec<Row> {
         use Better::{Less, More};
-        let row = |what: String, measure: String, better| Row {
+        let row = |what: String, unit, measure: String, better| Row {
             what,
+            unit,
             measure,
             better,
         };
         let mut rows = Vec::new();
         for crowd in CROWDS {
             let what = format!("connections per second, {crowd} at once");
-            rows.push(row(what, format!("visits {crowd}"), More));
+            rows.push(row(what, "", format!("visits {crowd}"), More));
         }
         for count in self.counts("growth ") {
-            let what = format!("the same, 1 beside {} idle", number(count as f64));
-            rows.push(row(what, format!("growth {count}"), More));
+            let beside = number(count as f64);
+            let what = format!("connections per second, 1 beside {beside} idle");
+            rows.push(row(what, "", format!("growth {count}"), More));
         }
-        rows.push(row(
-            "line round trip, µs".into(),
-            "round trip p50".into(),
-            Less,
-        ));
+        let what = "round trip of a line".into();
+        rows.push(row(what, ", µs", "round trip p50".into(), Less));
         for (measure, _) in TEXTS {
-            rows.push(row(format!("{measure}, MiB/s"), measure.into(), More));
+            rows.push(row(measure.into(), ", MiB/s", measure.into(), More));
         }
         for count in self.counts("memory ") {
-            let what = format!("KiB per idle client, {}", number(count as f64));
-            rows.push(row(what, format!("memory {count}"), Less));
+            let what = format!("memory per idle client, {}", number(count as f64));
+            rows.push(row(what, ", KiB", format!("memory {count}"), Less));
         }
-        let first_reply = "connect to first reply, µs";
-        rows.push(row(first_reply.into(), "first reply p50".into(), Less));
-        rows.push(row("start to first reply, µs".into(), "start".into(), Less));
+        let what = "connect to first reply".into();
+        rows.push(row(what, ", µs", "first reply p50".into(), Less));
+        let what = "start to first reply".into();
+        rows.push(row(what, ", µs", "start".into(), Less));
         rows
     }
 
@@ -103,7 +133,7 @@ impl Report<'_> {
         };
         let to_first = ratio(OURS, FIRST);
         vec![
-            row.what.clone(),
+            format!("{}{}", row.what, row.unit),
             better.into(),
             figure(FIRST),
             figure(OURS),
@@ -113,34 +143,38 @@ impl Report<'_> {
             match (to_first, self.noise(&row.measure)) {
                 (None, _) => "not measured".into(),
                 (_, None) => "too few rounds".into(),
-                (Some(ratio), Some(noise)) => verdict(ratio.median, noise, row.better).into(),
+                (Some(ratio), Some(noise)) => match verdict(ratio.median, noise, row.better) {
+                    Verdict::Better => "better".into(),
+                    Verdict::Worse => "**worse**".into(),
+                    Verdict::Noise => "within noise".into(),
+                },
             },
         ]
     }
 }
 
-fn verdict(ratio: f64, noise: f64, better: Better) -> &'static str {
+fn verdict(ratio: f64, noise: f64, better: Better) -> Verdict {
     let gain = match better {
         Better::More => ratio - 1.0,
         Better::Less => 1.0 - ratio,
     };
     match gain {
-        gain if gain > noise => "better",
-        gain if gain < -noise => "**worse**",
-        _ => "within noise",
+        gain if gain > noise => Verdict::Better,
+        gain if gain < -noise => Verdict::Worse,
+        _ => Verdict::Noise,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Better, verdict};
+    use super::{Better, Verdict, verdict};
 
     #[test]
     fn a_verdict_knows_what_is_better() {
-        assert_eq!(verdict(1.05, 0.02, Better::More), "better");
-        assert_eq!(verdict(1.05, 0.02, Better::Less), "**worse**");
-        assert_eq!(verdict(0.95, 0.02, Better::More), "**worse**");
-        assert_eq!(verdict(0.95, 0.02, Better::Less), "better");
-        assert_eq!(verdict(0.99, 0.02, Better::Less), "within noise");
+        assert_eq!(verdict(1.05, 0.02, Better::More), Verdict::Better);
+        assert_eq!(verdict(1.05, 0.02, Better::Less), Verdict::Worse);
+        assert_eq!(verdict(0.95, 0.02, Better::More), Verdict::Worse);
+        assert_eq!(verdict(0.95, 0.02, Better::Less), Verdict::Better);
+        assert_eq!(verdict(0.99, 0.02, Better::Less), Verdict::Noise);
     }
 }

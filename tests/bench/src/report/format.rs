@@ -38,6 +38,24 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
     text
 }
 
+/// Text in lines as long as the README's.
+pub fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 88;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= WIDTH {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
 pub fn unknown() -> String {
     "not measured".into()
 }
@@ -88,7 +106,19 @@ pub fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, table};
+    use super::{number, table, wrapped};
+
+    #[test]
+    fn lines_are_no_longer_than_the_readmes() {
+        let text = "word ".repeat(40);
+        let lines = wrapped(&text);
+        assert!(
+            lines
+                .lines()
+                .all(|line| (80..=88).contains(&line.len()) || line.len() == 29)
+        );
+        assert_eq!(lines.replace('\n', " "), text);
+    }
 
     #[test]
     fn numbers_have_three_digits_and_thousands_apart() {
