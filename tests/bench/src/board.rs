@@ -50,7 +50,7 @@ pub fn measure(root: &Path, folder: &Path, whole: bool) -> io::Result<()> {
         return Err(io::Error::other(format!("{text}\nnothing was measured")));
     }
     let samples = read(&text)?;
-    samples.save(&folder.join("board.samples"))?;
+    samples.save(&root.join("target/bench/board.samples"))?;
     let in_short = in_short(&samples).ok_or_else(|| incomplete(&text))?;
     let section = section(&samples, &in_short).ok_or_else(|| incomplete(&text))?;
     println!("{section}");

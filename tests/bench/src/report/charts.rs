@@ -3,7 +3,7 @@
 use super::Report;
 use super::budgets::{BULK, RATE};
 use super::format::{Better, number};
-use crate::chart::{self, Bar, Scale, Series, Stack};
+use crate::chart::{self, Bar, Series, Stack};
 use crate::memory;
 use crate::rivals::{AGAIN, Class, FIRST, FLOOR, LECTURE, OURS, PER_SOURCE, Rival};
 
@@ -32,40 +32,36 @@ impl Report<'_> {
                 "connections.svg",
                 self.bars(
                     "Connections per second",
-                    "4 clients at once: connect, one line each way, close. More is better. Pale: clients share a process.",
+                    "4 clients at once: connect, one line each way, close. More is better.",
                     RATE,
                     Better::More,
-                    Scale::Linear,
                 ),
             ),
             (
                 "first-reply.svg",
                 self.bars(
                     "Connect to first reply, µs",
-                    "one client, median of all connections. Less is better.",
+                    "One client, median of all connections. Less is better.",
                     "first reply p50",
                     Better::Less,
-                    Scale::Linear,
                 ),
             ),
             (
                 "bulk.svg",
                 self.bars(
                     "Bulk, MiB per second",
-                    "one connection, lines of 80 bytes, there and back; logarithmic. More is better.",
+                    "One connection, lines of 80 bytes, there and back. More is better.",
                     BULK,
                     Better::More,
-                    Scale::Log,
                 ),
             ),
             (
                 "size.svg",
                 self.bars(
-                    "File size, bytes",
-                    "the program's own file, without libraries and helpers; logarithmic. Less is better.",
-                    "file",
+                    "Size, bytes",
+                    "The program and all that it and a session map: libraries, helper. Less is better.",
+                    "files",
                     Better::Less,
-                    Scale::Log,
                 ),
             ),
         ];
@@ -78,14 +74,7 @@ impl Report<'_> {
         charts
     }
 
-    fn bars(
-        &self,
-        title: &str,
-        subtitle: &str,
-        measure: &str,
-        better: Better,
-        scale: Scale,
-    ) -> String {
+    fn bars(&self, title: &str, subtitle: &str, measure: &str, better: Better) -> String {
         let mut bars: Vec<Bar> = self
             .charted()
             .filter_map(|rival| {
@@ -100,16 +89,17 @@ impl Report<'_> {
                     }
                     _ => number(spread.median),
                 };
-                let colour = match rival.class {
-                    Class::Ours => chart::OURS,
-                    Class::FirstEdition => chart::FIRST,
-                    Class::Outside => chart::OUTSIDE,
-                    _ => chart::RIVAL,
+                let (colour, note) = match rival.class {
+                    Class::Ours => (chart::OURS, ""),
+                    Class::FirstEdition => (chart::FIRST, ""),
+                    Class::Outside => (chart::OUTSIDE, "one process for all"),
+                    _ => (chart::RIVAL, ""),
                 };
                 Some(Bar {
                     name: rival.name.to_owned(),
                     spread,
                     figure,
+                    note,
                     colour,
                 })
             })
@@ -118,7 +108,7 @@ impl Report<'_> {
             Better::More => b.spread.median.total_cmp(&a.spread.median),
             Better::Less => a.spread.median.total_cmp(&b.spread.median),
         });
-        chart::bars(title, subtitle, scale, &bars)
+        chart::bars(title, subtitle, &bars)
     }
 
     fn memory_chart(&self, count: usize) -> String {
@@ -143,9 +133,17 @@ impl Report<'_> {
             })
             .collect();
         stacks.sort_by(|a, b| a.parts.iter().sum::<f64>().total_cmp(&b.parts.iter().sum()));
-        let names = [&memory::PARTS[..], &["socket data and rest"]].concat();
+        // In the order of `memory::PARTS`, and the rest.
+        let names = [
+            "own pages",
+            "page tables",
+            "kernel stack",
+            "kernel objects",
+            "per processor",
+            "socket data",
+        ];
         let subtitle = format!(
-            "{} clients, each after one line; both ends of each connection.",
+            "{} clients, each after one line; both ends of each connection. Less is better.",
             number(count as f64)
         );
         chart::stacks(
@@ -183,7 +181,7 @@ impl Report<'_> {
         let steps: Vec<String> = counts.iter().map(|&count| number(count as f64)).collect();
         chart::lines(
             "Connections per second as clients stay",
-            "one client that comes and goes, beside clients that are connected and idle. More is better.",
+            "One client comes and goes beside others that are connected and idle. More is better.",
             "idle clients",
             &steps,
             &series,
