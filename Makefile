@@ -23,6 +23,9 @@ TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
 # What packages are made with.
 PACKERS = cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
+# With two of its rivals, which are programs of the same package.
+BUILD_BENCH = @RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) build --release --quiet --manifest-path tests/bench/Cargo.toml
+
 # A path as one word of a shell command, whatever is in it.
 quote = '$(subst ','\'',$(1))'
 # A file of contrib/ and where it goes, with the server where it is installed.
@@ -78,12 +81,14 @@ size: all symbols ## what the usual tools say of the file: sections, segments, b
 symbols: ## the same code with symbols, for gdb, perf and nm
 	$(if $(TARGET),sh tests/target.sh $(TARGET),$(CARGO)) rustc --release --quiet --bin rot13d --target-dir target/symbols -- -Cstrip=none
 
-bench: all ## measure against everybody; writes tests/bench/REPORT.md (ARGS=--compare: against the first edition alone)
+bench: all ## measure against everybody; writes tests/bench/REPORT.md and the README's costs (ARGS=--compare: against the first edition alone)
 	sh tests/bench/install.sh
-	RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- $(ARGS)
+	$(BUILD_BENCH)
+	target/bench/release/bench $(ARGS)
 
 bench-board: ## a few figures on an arm64 board, booted in qemu, against the lecture's program and tcpsvd
-	@RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) run --release --quiet --manifest-path tests/bench/Cargo.toml --bin bench -- --board $(ARGS)
+	$(BUILD_BENCH)
+	@target/bench/release/bench --board $(ARGS)
 
 boards: ## build for every architecture; sizes, compared with the README's (UPDATE=1 writes them there)
 	@UPDATE=$(UPDATE) sh tests/boards.sh sizes $(BOARDS)

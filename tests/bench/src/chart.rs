@@ -21,7 +21,7 @@ const TOP: f64 = 82.0;
 const ROW: f64 = 29.0;
 const BAR: f64 = 20.0;
 /// From the bottom of the rows to that of the card.
-const BELOW: f64 = 42.0;
+const BELOW: f64 = 46.0;
 
 const CARD: &str = "#ffffff";
 const EDGE: &str = "#d0d7de";
@@ -227,8 +227,8 @@ fn round_step(rough: f64) -> f64 {
         .unwrap_or(power)
 }
 
-/// One bar: its name, its length, what is written behind it, and in it if there is
-/// room.
+/// One bar: its name, its length, what is written behind it, and a note, in it if there
+/// is room.
 pub struct Bar {
     pub name: String,
     pub spread: Spread,
@@ -250,8 +250,11 @@ pub fn bars(title: &str, subtitle: &str, bars: &[Bar]) -> String {
         let end = along(bar.spread.median, high);
         drawing.bar((LEFT, y), (end - LEFT, BAR), bar.colour);
         let inside = Style::Inside(INK);
+        let mut figure = bar.figure.clone();
         if inside.width(bar.note) + 16.0 < end - LEFT {
             drawing.text((LEFT + 8.0, beside(y)), Anchor::Start, inside, bar.note);
+        } else if !bar.note.is_empty() {
+            figure = format!("{figure}, {}", bar.note);
         }
         let (low, most) = (along(bar.spread.low, high), along(bar.spread.high, high));
         if most - low > 2.0 {
@@ -262,9 +265,12 @@ pub fn bars(title: &str, subtitle: &str, bars: &[Bar]) -> String {
             }
         }
         let behind = (most.max(end) + 8.0, beside(y));
-        drawing.text(behind, Anchor::Start, style, &bar.figure);
+        drawing.text(behind, Anchor::Start, style, &figure);
         drawing.describe(&bar.name, &bar.figure);
     }
+    let corner = (WIDTH - MARGIN, bottom + 33.0);
+    let key = "whiskers: quartiles; ×: times that of rot13d";
+    drawing.text(corner, Anchor::End, Style::Tick, key);
     drawing.finish(bottom + BELOW)
 }
 
@@ -276,8 +282,9 @@ pub struct Stack {
 }
 
 impl Stack {
+    /// On a machine that is busy memory may seem to have been given back.
     fn sum(&self) -> f64 {
-        self.parts.iter().sum()
+        self.parts.iter().sum::<f64>().max(0.0)
     }
 }
 
@@ -304,11 +311,11 @@ pub fn stacks(title: &str, subtitle: &str, names: &[&str], stacks: &[Stack]) -> 
         drawing.text((LEFT - 10.0, beside(y)), Anchor::End, style, &stack.name);
         let mut before = 0.0;
         for (part, (colour, readable)) in stack.parts.iter().zip(PARTS) {
-            let (start, end) = (along(before, high), along(before + part, high));
-            before += part;
             if *part < 0.5 {
                 continue;
             }
+            let (start, end) = (along(before, high), along(before + part, high));
+            before += part;
             drawing.bar((start, y), (end - start, BAR), colour);
             let (inside, size) = (Style::Inside(readable), format!("{part:.0}"));
             if inside.width(&size) + 4.0 < end - start {

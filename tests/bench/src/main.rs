@@ -64,7 +64,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     };
     fs::create_dir_all(folder)?;
     if whole {
-        // Not after twenty minutes.
+        // Not only after all is measured.
         report::find_places(folder, root)?;
     }
     if arguments.board {

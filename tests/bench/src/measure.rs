@@ -116,8 +116,10 @@ impl<'a> Bench<'a> {
         for round in 0..rounds.focus {
             let mut order = self.rivals.clone();
             order.retain(|rival| {
-                let due = round < rounds.all || rival.in_focus();
-                due && areas.iter().any(|&area| self.wanted(rival, area))
+                areas.iter().any(|&area| {
+                    let due = round < rounds.all || rival.in_focus(area);
+                    due && self.wanted(rival, area)
+                })
             });
             if order.is_empty() {
                 continue;

@@ -30,19 +30,21 @@ pub struct Plan {
     pub company: &'static [usize],
 }
 
+/// Many short rounds rather than few long ones: what drifts from one second to the next
+/// is not in a ratio of neighbours, and the interval of a median gets smaller with the
+/// rounds.
 pub const FULL: Plan = Plan {
     thorough: true,
-    time: Rounds { all: 7, focus: 21 },
-    slice: Duration::from_millis(250),
-    round_trips: 5_000,
+    time: Rounds { all: 9, focus: 31 },
+    slice: Duration::from_millis(100),
+    round_trips: 2_000,
     memory: Rounds { all: 1, focus: 5 },
     idle: &[1_000, 10_000],
     growth: Rounds { all: 1, focus: 5 },
     company: &[0, 100, 1_000, 10_000],
 };
 
-/// Few rivals, so many rounds: short ones, since what drifts from one second to the
-/// next is not in a ratio of neighbours.
+/// Few rivals, so even more and shorter rounds.
 pub const COMPARE: Plan = Plan {
     thorough: true,
     time: Rounds { all: 41, focus: 41 },

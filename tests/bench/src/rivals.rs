@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::{env, fs, io};
+use std::{fs, io};
 
 /// The names that the report refers to.
 pub const OURS: &str = "rot13d";
@@ -98,9 +98,16 @@ impl Rival {
         matches!(self.class, Ours | Variant | Build | FirstEdition)
     }
 
-    /// Whether a budget names this rival: it is measured in more rounds.
-    pub fn in_focus(&self) -> bool {
-        self.is_own() || [FLOOR, LECTURE].contains(&self.name.as_str())
+    /// Whether a budget or a comparison needs this rival's ratios: it is measured in more
+    /// rounds. Where ten thousand clients are connected each time, only the editions and
+    /// the bare loop are.
+    pub fn in_focus(&self, area: Area) -> bool {
+        match (area, self.name.as_str()) {
+            (_, FLOOR) => true,
+            (Area::Memory | Area::Growth, LECTURE | PER_SOURCE) => false,
+            (_, LECTURE) => true,
+            _ => self.is_own(),
+        }
     }
 
     pub fn program(&self) -> &Path {
@@ -110,7 +117,8 @@ impl Rival {
     /// The command line, and the configuration file written if there is one.
     pub fn arguments(&self, port: u16) -> io::Result<Vec<OsString>> {
         let port = port.to_string();
-        let config = env::temp_dir().join(format!("rot13d-bench-{}.conf", std::process::id()));
+        // In a folder that is there for what a run leaves.
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench/rival.conf");
         if let Some(text) = &self.config {
             fs::write(&config, text.replace("PORT", &port))?;
         }

@@ -85,7 +85,8 @@ impl Report<'_> {
                     .map(|ratio| ratio.median);
                 let figure = match ratio {
                     Some(ratio) if rival.name != OURS => {
-                        format!("{}  ({ratio:.2}×)", number(spread.median))
+                        let digits = if ratio < 0.1 { 3 } else { 2 };
+                        format!("{} ({ratio:.digits$}×)", number(spread.median))
                     }
                     _ => number(spread.median),
                 };

@@ -118,7 +118,7 @@ impl Report<'_> {
             .map(|(what, busy)| format!("{:.0} % before {what}", 100.0 * busy))
             .collect();
         format!(
-            "{}: other programs took {} of it.",
+            "{}: other programs took {}.",
             if quiet {
                 "It was quiet"
             } else {
