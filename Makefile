@@ -104,8 +104,8 @@ toolchains: tools ## build and try it with the oldest Rust, the installed one, t
 boot: ## boot Debian kernels with the server in them, as a child and as PID 1
 	@sh tests/boards.sh boot
 
-carry: ## boot them with little memory: how many clients a board carries
-	@sh tests/boards.sh carry
+carry: ## boot them with little memory: how many clients a board carries (UPDATE=1 writes it into the README)
+	@UPDATE=$(UPDATE) sh tests/boards.sh carry
 
 install: ## what is built, and the manual page, into $(DESTDIR)$(PREFIX)
 	@test -f $(BINARY) || { echo "There is no $(BINARY): run make$(if $(TARGET), TARGET=$(TARGET)) first." >&2; exit 1; }

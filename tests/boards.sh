@@ -88,8 +88,7 @@ report() {
     cat target/boards.md
     shown=$(sed -n '/<!-- boards -->/,/<!-- \/boards -->/p' README.md | sed '1d;$d')
     if [ -n "${UPDATE-}" ]; then
-        sed -i -e '/<!-- boards -->/,/<!-- \/boards -->/{//!d}' \
-            -e '/<!-- boards -->/r target/boards.md' README.md
+        in_readme boards target/boards.md
     elif [ "$(echo "$shown" | head -n 1)" != "$(head -n 1 target/boards.md)" ]; then
         echo "(not compared with the README's, which are of another compiler)"
     else
@@ -162,16 +161,25 @@ boot() {
     $run checks
 }
 
-# How many clients boards carry: it takes minutes.
+# in_readme NAME FILE: puts a file between the README's marks of that name.
+in_readme() {
+    sed -i -e "/<!-- $1 -->/,/<!-- \/$1 -->/{//!d}" -e "/<!-- $1 -->/r $2" README.md
+}
+
+# How many clients boards carry: it takes minutes. UPDATE=1 writes it into the README.
 carry() {
     arm64=aarch64-unknown-linux-gnu armv6=arm-unknown-linux-gnueabihf run="sh $folder/boot/run.sh"
     build $arm64 $armv6
     crowd $arm64 $armv6
+    {
+        echo '| machine | memory, MiB | free, MiB | a client, KiB | clients | what is short |'
+        echo '|---|---|---|---|---|---|'
+        $run carry armv6 armv6=target/$armv6/release/rot13d target/crowd/$armv6/release/crowd 32 64 128
+        $run carry aarch64 aarch64=target/$arm64/release/rot13d target/crowd/$arm64/release/crowd 64 128
+    } >target/carry.md
     echo 'How many clients a board carries in half of its free memory; one more is late, not lost:'
-    echo '| machine | memory, MiB | free, MiB | a client, KiB | clients | then |'
-    echo '|---|---|---|---|---|---|'
-    $run carry armv6 armv6=target/$armv6/release/rot13d target/crowd/$armv6/release/crowd 32 64 128
-    $run carry aarch64 aarch64=target/$arm64/release/rot13d target/crowd/$arm64/release/crowd 64 128
+    cat target/carry.md
+    [ -z "${UPDATE-}" ] || in_readme carry target/carry.md
 }
 
 # The bench's client, with Rust's own libc in it.

@@ -201,7 +201,7 @@ impl<'a> Bench<'a> {
             self.add_quantiles("round trip", rival, round, trips);
         }
         if self.wanted(rival, Area::Bulk) {
-            for (measure, text) in TEXTS {
+            for (measure, _, text) in TEXTS {
                 // Who cannot do it fails by silence, and waiting for that takes long.
                 if self.samples.failure(measure, &rival.name).is_none() {
                     let speed = load::bulk(server.port(), text, self.plan.slice);

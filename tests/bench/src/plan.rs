@@ -79,9 +79,9 @@ pub const QUICK_COMPARE: Plan = Plan {
 /// Clients at once.
 pub const CROWDS: [usize; 3] = [1, 4, 16];
 
-/// The kinds of bulk text, by the name of their measure.
-pub const TEXTS: [(&str, Text); 3] = [
-    ("bulk lines", Text::Lines80),
-    ("bulk one line", Text::OneLine),
-    ("bulk random", Text::Random),
+/// The kinds of bulk text: the name of their measure, and what the report calls it.
+pub const TEXTS: [(&str, &str, Text); 3] = [
+    ("bulk lines", "bulk, lines of 80 bytes", Text::Lines80),
+    ("bulk one line", "bulk, one long line", Text::OneLine),
+    ("bulk random", "bulk, random bytes", Text::Random),
 ];

@@ -106,8 +106,8 @@ impl Report<'_> {
         }
         let what = "round trip of a line".into();
         rows.push(row(what, ", µs", "round trip p50".into(), Less));
-        for (measure, _) in TEXTS {
-            rows.push(row(measure.into(), ", MiB/s", measure.into(), More));
+        for (measure, what, _) in TEXTS {
+            rows.push(row(what.into(), ", MiB/s", measure.into(), More));
         }
         for count in self.counts("memory ") {
             let what = format!("memory per idle client, {}", number(count as f64));
