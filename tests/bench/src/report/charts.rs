@@ -85,7 +85,11 @@ impl Report<'_> {
                     .map(|ratio| ratio.median);
                 let figure = match ratio {
                     Some(ratio) if rival.name != OURS => {
-                        let digits = if ratio < 0.1 { 3 } else { 2 };
+                        let digits = match ratio {
+                            tiny if tiny < 0.1 => 3,
+                            usual if usual < 10.0 => 2,
+                            _ => 0,
+                        };
                         format!("{} ({ratio:.digits$}×)", number(spread.median))
                     }
                     _ => number(spread.median),
