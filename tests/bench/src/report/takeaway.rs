@@ -23,16 +23,20 @@ impl Report<'_> {
 
     /// Against the first edition, and against the lecture's program.
     pub fn in_short(&self) -> String {
-        let is_here = self.samples.measures().any(|measure| {
-            let first = self.samples.median(measure, FIRST);
-            first.is_some()
-        });
         let editions = match self.comparisons() {
             all if !all.is_empty() => editions_in_words(&all),
-            _ if is_here => "In so few rounds the two editions cannot be told apart.".into(),
+            _ if self.is_here(FIRST) => {
+                "In so few rounds the two editions cannot be told apart.".into()
+            }
             _ => "The first edition was not measured beside it.".into(),
         };
         wrapped(&format!("{editions} {}", self.lecture_in_words()))
+    }
+
+    /// Whether there is any figure of a rival.
+    fn is_here(&self, rival: &str) -> bool {
+        let mut measures = self.samples.measures();
+        measures.any(|measure| self.samples.median(measure, rival).is_some())
     }
 
     fn lecture_in_words(&self) -> String {
@@ -83,10 +87,7 @@ impl Report<'_> {
         .map(|(what, measure)| (what.to_owned(), measure.to_owned()))
         .into_iter()
         .chain(memory);
-        let here = rivals.map(|(rival, title)| {
-            let measured = self.samples.median(RATE, rival).is_some();
-            measured.then_some((rival, title))
-        });
+        let here = rivals.map(|(rival, title)| self.is_here(rival).then_some((rival, title)));
         let rivals: Vec<_> = here.into_iter().flatten().collect();
         let cell = |measure: &str, rival: &str| {
             let median = self.samples.median(measure, rival);
