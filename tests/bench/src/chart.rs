@@ -9,13 +9,14 @@
 
 use std::fmt::Write;
 
+use crate::report::format::number;
 use crate::samples::Spread;
 
 const WIDTH: f64 = 800.0;
 const MARGIN: f64 = 20.0;
 /// Room for the names on the left, and for the figures on the right.
 const LEFT: f64 = 176.0;
-const RIGHT: f64 = 140.0;
+const RIGHT: f64 = 160.0;
 /// Below the title and the subtitle.
 const TOP: f64 = 82.0;
 const ROW: f64 = 29.0;
@@ -433,9 +434,8 @@ fn spread_out(heights: &[f64], apart: f64, bottom: f64) -> Vec<f64> {
 /// A number for an axis.
 fn short(value: f64) -> String {
     match value {
-        v if v >= 1e6 => format!("{}M", v / 1e6),
-        v if v >= 1e3 => format!("{}k", v / 1e3),
-        v => format!("{v}"),
+        millions if millions >= 1e6 => format!("{}M", millions / 1e6),
+        less => number(less),
     }
 }
 
@@ -472,7 +472,7 @@ mod tests {
             &[bar("one", 100.0), bar("a<b", 25.0)],
         );
         assert!(
-            svg.contains("width=\"484.0\"") && svg.contains("width=\"121.0\""),
+            svg.contains("width=\"464.0\"") && svg.contains("width=\"116.0\""),
             "{svg}"
         );
         assert!(svg.contains("More is better. one: 100. a&lt;b: 25.</desc>"));
