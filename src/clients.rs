@@ -23,7 +23,8 @@ static SLOTS: [Slot; MOST_CLIENTS as usize] =
     [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU8::new(0) }; 16] } };
         MOST_CLIENTS as usize];
 
-/// Slots that were ever used: no search goes further.
+/// Slots that were ever used: no search goes further. A search begins at their end, where
+/// those are who came last, and most of those who leave.
 static USED: AtomicU32 = AtomicU32::new(0);
 
 /// Clients that were started. The main program counts them.
@@ -77,9 +78,10 @@ pub fn wait_for_end(count: &Count) {
 /// A free slot for a client from `source`. There must be fewer clients than slots.
 pub fn reserve(source: Option<&Ipv6Addr>) -> &'static Slot {
     let is_free = |slot: &Slot| slot.process.load(Relaxed) == 0;
-    let at = SLOTS.iter().position(is_free).expect("a slot for each client");
+    let used = used();
+    let at = used.iter().rposition(is_free).unwrap_or(used.len());
+    USED.store(used.len().max(at + 1) as u32, Relaxed);
     let slot = &SLOTS[at];
-    USED.store(USED.load(Relaxed).max(at as u32 + 1), Relaxed);
     let source = source.map_or([0; 16], Ipv6Addr::octets);
     for (place, octet) in slot.source.iter().zip(&source) {
         place.store(*octet, Relaxed);
@@ -99,7 +101,7 @@ impl Slot {
 /// Frees the slot of `process`, which has ended. False if it was no client's.
 pub fn release(process: i32) -> bool {
     let is_its = |slot: &&Slot| slot.process.load(Relaxed) == process;
-    let Some(slot) = used().iter().find(is_its) else {
+    let Some(slot) = used().iter().rev().find(is_its) else {
         return false;
     };
     slot.process.store(0, Relaxed);
