@@ -17,8 +17,11 @@ const EMPTY: [&str; 9] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/layout.ld");
-
     let (target, architecture) = (variable("TARGET"), variable("CARGO_CFG_TARGET_ARCH"));
+    // What another linker was told would stay. (One in a file of cargo's is not seen.)
+    let name = target.to_uppercase().replace('-', "_");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_{name}_LINKER");
+
     if !SUPPORTED.contains(&architecture.as_str()) || variable("CARGO_CFG_TARGET_OS") != "linux" {
         let supported = SUPPORTED.join(", ");
         println!("cargo::error=rot13d is for Linux on {supported}; {target} is none of these");

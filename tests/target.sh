@@ -41,7 +41,8 @@ if ! installed; then
     export RUSTC_BOOTSTRAP=1
     set -- -Zbuild-std=core "$@"
 fi
-# The start files of musl would be linked along.
+# The start files of musl would be linked along. (src/layout.ld takes them out again, but
+# on x86_64 a table of theirs would stay.)
 case $target in
 *-musl*)
     if [ -n "${RUSTFLAGS-}" ]; then
@@ -51,4 +52,6 @@ case $target in
     fi
     ;;
 esac
-exec "$cargo" "$verb" --target "$target" --config "target.$target.linker=\"rust-lld\"" "$@"
+# This goes before whatever cargo's configuration says; and build.rs hears of it.
+export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=rust-lld"
+exec "$cargo" "$verb" --target "$target" "$@"
