@@ -93,9 +93,11 @@ bench-board: ## a few figures on an arm64 board, booted in qemu, against the lec
 boards: ## build for every architecture; sizes, compared with the README's (UPDATE=1 writes them there)
 	@UPDATE=$(UPDATE) sh tests/boards.sh sizes $(BOARDS)
 
-test-boards: TOOLS += qemu-aarch64-static:qemu-user-static
-test-boards: tools ## the suite against each binary, under qemu-user
+test-boards: TOOLS += qemu-aarch64-static:qemu-user-static \
+        aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf
+test-boards: tools ## the suite against each binary, under qemu-user; built in all ways that people have
 	@sh tests/boards.sh test $(BOARDS)
+	@sh tests/boards.sh ways
 
 toolchains: TOOLS = nc.openbsd:netcat-openbsd
 toolchains: tools ## build and try it with the oldest Rust, the installed one, the newest and beta

@@ -4,7 +4,7 @@
 #
 # usage: boards.sh build|sizes|test TARGET...
 #        boards.sh run TARGET
-#        boards.sh boot|carry
+#        boards.sh ways|boot|carry
 #        boards.sh bench ROUNDS
 set -eu
 
@@ -139,6 +139,21 @@ suite() (
         "$(skipped "$target" | grep -c . || :)" $(($(date +%s) - start))
 )
 
+# Builds in all ways that take another target or a cross compiler: tests/builds.rs.
+ways() {
+    start=$(date +%s) log=target/boards-ways.log
+    for target in x86_64-unknown-linux-musl aarch64-unknown-linux-gnu aarch64-unknown-linux-musl \
+        armv7-unknown-linux-gnueabihf; do
+        sh "$folder/target.sh" "$target" fetch --quiet
+    done
+    if ! cargo test --release --quiet --test suite -- --ignored builds:: >"$log" 2>&1; then
+        cat "$log" >&2
+        exit 1
+    fi
+    printf '%-64s %s passed, %d s\n' "cargo or make, gcc or rust-lld, -gnu or -musl: the same server" \
+        "$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log")" $(($(date +%s) - start))
+}
+
 # The client of the boot test, as small as the server.
 crowd() {
     for target; do
@@ -224,6 +239,9 @@ test)
     for target; do
         skipped "$target"
     done | sort -u | sed 's/^\([^ ]*\)/  not run: \1, which/'
+    ;;
+ways)
+    ways
     ;;
 boot)
     boot

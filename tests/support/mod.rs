@@ -164,6 +164,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ncat", "ncat"),
     ("openrc-run", "openrc"),
     ("prlimit", "util-linux"),
+    ("qemu-aarch64-static", "qemu-user-static"),
+    ("qemu-arm-static", "qemu-user-static"),
     ("runsvdir", "runit"),
     ("s6-svscan", "s6"),
     ("sh", "dash"),

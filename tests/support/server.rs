@@ -33,6 +33,7 @@ type Adjust = Box<dyn FnOnce(&mut Command)>;
 pub struct Builder {
     binary: PathBuf,
     wrapper: Vec<OsString>,
+    emulator: Vec<OsString>,
     emulator_options: Vec<OsString>,
     options: Vec<OsString>,
     host: String,
@@ -51,6 +52,7 @@ impl Builder {
         Builder {
             binary: binary().to_owned(),
             wrapper: Vec::new(),
+            emulator: runner().iter().map(OsString::from).collect(),
             emulator_options: Vec::new(),
             options: Vec::new(),
             host: "127.0.0.1".to_owned(),
@@ -99,6 +101,12 @@ impl Builder {
 
     pub fn ready(mut self, ready: Ready) -> Self {
         self.ready = ready;
+        self
+    }
+
+    /// An emulator for a copy that is for another architecture than the others are.
+    pub fn emulated_by(mut self, emulator: &str) -> Self {
+        self.emulator = vec![tool(emulator).into()];
         self
     }
 
@@ -225,7 +233,7 @@ impl Builder {
             all
         });
         let mut words = self.wrapper.clone();
-        words.extend(runner().iter().map(OsString::from));
+        words.extend(self.emulator.clone());
         words.append(&mut self.emulator_options);
         words.push(self.binary.clone().into());
         let mut command = Command::new(&words[0]);
@@ -307,7 +315,10 @@ impl Builder {
     }
 
     fn is_server(&self, pid: i32) -> bool {
-        let file = runner().first().map_or(self.binary.as_path(), Path::new);
+        let file = self
+            .emulator
+            .first()
+            .map_or(self.binary.as_path(), Path::new);
         let name = file.file_name().unwrap().to_string_lossy();
         fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| {
             let exe = exe.file_name().unwrap_or_default().to_string_lossy();
