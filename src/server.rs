@@ -15,6 +15,8 @@ struct Server<'a> {
     config: &'a Config,
     /// There is a listener to accept from.
     accepting: bool,
+    /// The last accept was forbidden.
+    forbidden: bool,
     exit_code: u32,
     lines: Lines,
 }
@@ -32,8 +34,13 @@ struct Lines {
 /// until a signal closes the listener; then waits for the last client.
 pub fn run(config: &Config, client: Option<Client>) -> ! {
     clients::set_limit(config.max_clients);
-    let mut server =
-        Server { config, accepting: client.is_none(), exit_code: 0, lines: Lines::default() };
+    let mut server = Server {
+        config,
+        accepting: client.is_none(),
+        forbidden: false,
+        exit_code: 0,
+        lines: Lines::default(),
+    };
     if let Some(client) = client {
         server.serve(&client);
     }
@@ -58,7 +65,10 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
 impl Server<'_> {
     /// Accepts the next client and serves it.
     fn accept(&mut self) {
-        match accept() {
+        let result = accept();
+        let forbids = matches!(result, Err(Errno::PERM | Errno::OPNOTSUPP));
+        let again = core::mem::replace(&mut self.forbidden, forbids);
+        match result {
             Ok(client) if is_one_too_many(self.config, &client) => {
                 if let Some(more) = self.lines.refused.due() {
                     log!("refused ", client.address, more);
@@ -72,15 +82,16 @@ impl Server<'_> {
                 Errno::INTR
                 | Errno::CONNABORTED
                 | Errno::PROTO
-                | Errno::PERM
                 | Errno::NETDOWN
                 | Errno::NOPROTOOPT
                 | Errno::HOSTDOWN
                 | Errno::NONET
                 | Errno::HOSTUNREACH
-                | Errno::OPNOTSUPP
                 | Errno::NETUNREACH,
             ) => {}
+            // A firewall has forbidden this connection. But twice in a row, it may be a
+            // sandbox that forbids accept itself.
+            Err(Errno::PERM | Errno::OPNOTSUPP) if !again => {}
             // It will never listen again: somebody who has it, too, has shut it down, or
             // the administrator has destroyed it.
             Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {
@@ -88,7 +99,7 @@ impl Server<'_> {
                 sys::close(LISTENER);
                 (self.accepting, self.exit_code) = (false, SYSTEM_REFUSED);
             }
-            // A shortage, or an error that accept(2) does not know.
+            // A shortage, or an error that accept(2) does not know, or may last.
             Err(error) => back_off("accept", error, &mut self.lines.accept),
         }
     }

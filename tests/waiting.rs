@@ -10,8 +10,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::crowd::{LINE, all_served_to_their_end, served, waiting, wakeups};
-use crate::support::kernel::{can_be_played, is_for_i386, lacking};
+use crate::support::crowd::{
+    LINE, all_served_to_their_end, assert_patient, served, waiting, wakeups,
+};
+use crate::support::kernel::{can_be_played, failing, is_for_i386, lacking};
 use crate::support::resources::{set_soft_limit, unused_user};
 use crate::support::strace::Strace;
 use crate::support::trace::name;
@@ -300,6 +302,21 @@ fn every_call_for_a_pause_is_missing() {
         "clock_nanosleep",
         "clock_nanosleep_time64",
     ][..]]));
+}
+
+/// A sandbox forbids accept: it does so for ever, where a firewall would forbid one
+/// connection. rot13d(8), DIAGNOSTICS.
+#[test]
+fn accept_is_forbidden() {
+    if !can_be_played() {
+        println!("an emulator needs this call itself: not tried");
+        return;
+    }
+    for error in [libc::EPERM, libc::EOPNOTSUPP] {
+        let server = failing(Server::new(), &["accept"], error).start();
+        assert_patient(&server);
+        server.wait_log("accept: ");
+    }
 }
 
 /// It says once a second what it lacks, by whatever clock there is.

@@ -13,7 +13,8 @@ type Call = (&'static str, i64, i64);
 /// Those that a server may wait, measure time or be told to end with, and what
 /// else a kernel may have been built without.
 #[rustfmt::skip]
-const CALLS: [Call; 34] = [
+const CALLS: [Call; 35] = [
+    ("accept", 43, -1),
     ("alarm", 37, 27),
     ("clock_gettime", 228, 265),
     ("clock_gettime64", -1, 403),
