@@ -7,6 +7,7 @@ use std::{env, thread};
 use crate::support::crowd::{crowd, served};
 use crate::support::launcher::{Launcher, server_words};
 use crate::support::network::in_own_network;
+use crate::support::orphans::lead;
 use crate::support::{DEADLINE, Lines, Server, binary, eventually, found, proc};
 
 const HOLDS: &str = "ROT13D_TEST_HOLDS";
@@ -26,7 +27,7 @@ fn suite_that_is_killed_leaves_no_process_behind() {
     let line = found("it holds servers", || output.containing("holding "));
     let pids = line.split_once("holding ").unwrap().1.split(' ');
     let pids: Vec<i32> = pids.map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.len() >= 8, "{line}");
+    assert!(pids.len() >= 9, "{line}");
     for &pid in &pids {
         assert!(proc::stat(pid).is_some(), "{pid} is there");
     }
@@ -56,6 +57,9 @@ fn holds_servers_until_it_is_killed() {
     let orphan = killed.only_child();
     killed.signal(libc::SIGKILL);
     killed.wait_exit();
+    // As if the suite were killed before it knows what it has started.
+    let mut unknown = Command::new("sleep");
+    let mut unknown = lead(unknown.arg("600")).spawn().expect("sleep runs");
     in_own_network(|| {
         let words = server_words();
         let words = words.iter().map(String::as_str);
@@ -64,7 +68,7 @@ fn holds_servers_until_it_is_killed() {
             .chain(words)
             .collect();
         let launcher = Launcher::start("tcpserver", &[&args[..], &["-i"]].concat());
-        let mut pids = vec![orphan, launcher.pid()];
+        let mut pids = vec![orphan, launcher.pid(), unknown.id() as i32];
         for server in [&plain, &stopped, &traced] {
             pids.push(server.pid());
             pids.extend(server.children());
@@ -77,4 +81,6 @@ fn holds_servers_until_it_is_killed() {
         }
     });
     drop(clients);
+    unknown.kill().expect("it is there");
+    unknown.wait().expect("it has ended");
 }

@@ -9,7 +9,8 @@ pub mod crowd;
 pub mod kernel;
 pub mod launcher;
 pub mod network;
-mod orphans;
+pub mod orphans;
+pub mod pipes;
 pub mod proc;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;

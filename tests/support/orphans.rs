@@ -1,10 +1,11 @@
 //! A suite that is killed cleans up as well: one process beside it waits for its
 //! end and then kills every session that the suite had started and not yet ended.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// Reads `+ SESSION` and `- SESSION`; at the end, which comes with that of the suite
 /// however that ends, kills what is left in the sessions that are left.
@@ -39,44 +40,60 @@ pub struct Watched(i32);
 impl Watched {
     /// That of process `leader`, which is [`leading`](lead) it.
     pub fn session(leader: i32) -> Self {
-        tell("+", leader);
         Watched(leader)
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        tell("-", self.0);
+        tell(watch(), '-', self.0).expect("the watch is there");
     }
 }
 
-/// `command` becomes the leader of a session of its own.
+/// `command` becomes the leader of a session of its own. It says so to the watch
+/// itself: the suite may be killed before it knows that there is such a process.
 pub fn lead(command: &mut Command) -> &mut Command {
-    // SAFETY: a plain system call.
+    let watch = watch();
+    // SAFETY: plain system calls, no allocation.
     unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || match libc::setsid() {
+            -1 => Err(io::Error::last_os_error()),
+            session => tell(watch, '+', session),
         })
     }
 }
 
-fn tell(sign: &str, session: i32) {
-    static WATCH_INPUT: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
+/// Writes `+ SESSION` or `- SESSION`, without an allocation and in one piece (pipe(7)).
+fn tell(watch: RawFd, sign: char, session: i32) -> io::Result<()> {
+    let mut line = *b"                \n";
+    write!(&mut line[..16], "{sign} {session}")?;
+    // SAFETY: the line is valid.
+    match unsafe { libc::write(watch, line.as_ptr().cast(), line.len()) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The pipe to the watch, which is started when it is needed first.
+fn watch() -> RawFd {
+    static WATCH_INPUT: OnceLock<ChildStdin> = OnceLock::new();
     #[expect(clippy::zombie_processes, reason = "it ends after the suite")]
     let input = WATCH_INPUT.get_or_init(|| {
         let mut command = Command::new("sh");
-        let command = lead(&mut command)
+        // SAFETY: a plain system call.
+        unsafe {
+            command.pre_exec(|| match libc::setsid() {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            })
+        };
+        command
             .args(["-c", WATCH])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut watch = command.spawn().expect("sh runs");
-        Mutex::new(watch.stdin.take().expect("a pipe"))
+        watch.stdin.take().expect("a pipe")
     });
-    // Another test's failure is no reason for this one.
-    let mut input = input
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    writeln!(input, "{sign} {session}").expect("the watch is there");
+    input.as_raw_fd()
 }

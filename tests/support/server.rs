@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io, thread};
 
-use super::orphans::Watched;
+use super::orphans::{self, Watched};
 use super::proc::{self, Memory, Queues};
 use super::{Scratch, binary, client, eventually, found, runner, tool, trace};
 
@@ -244,13 +244,13 @@ impl Builder {
         command.stderr(std::mem::replace(&mut self.stderr, null()));
         // A session of its own: whatever the server starts can be found and
         // ended even when its parent is gone.
+        orphans::lead(&mut command);
         // And no descriptor that happens to be open here.
-        // SAFETY: plain system calls; std's own descriptors are so marked anyway.
+        // SAFETY: a plain system call; std's own descriptors are so marked anyway.
         unsafe {
             command.pre_exec(|| {
                 let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
-                check(libc::close_range(3, libc::c_uint::MAX, flags))?;
-                check(libc::setsid())
+                check(libc::close_range(3, libc::c_uint::MAX, flags))
             })
         };
         for adjust in self.adjust.drain(..) {
