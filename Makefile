@@ -71,7 +71,7 @@ memory: tools ## how many clients a memory limit carries, as a table (as root)
 	@$(SUITE) --nocapture --ignored memory::
 
 soak: tools ## a million connections, ten thousand clients at once
-	@$(SUITE) --nocapture --test-threads 1 --ignored soak
+	@$(SUITE) --show-output --test-threads 1 --ignored soak
 
 size: all symbols ## what the usual tools say of the file: sections, segments, biggest functions
 	size -A $(BINARY)

@@ -5,8 +5,7 @@
 //! Guards against an environment that is read as arguments (KSPP 176) and limits
 //! on time that silently do nothing (linuxboot/mainboards 33).
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
 use crate::support::kernel::{can_be_played, lacking};
 use crate::support::network::in_own_network;
+use crate::support::pipes::full_pipe;
 use crate::support::ptrace::Traced;
 use crate::support::{
     Builder, Dialogue, Ready, Server, eventually, found, is_for_x86_64, proc, runner,
@@ -94,17 +94,6 @@ fn second_signal_needs_no_timer() {
         client.assert_end();
     }
     assert_eq!(server.wait_exit().code(), Some(0));
-}
-
-/// A pipe that takes no byte more.
-fn full_pipe() -> (File, OwnedFd) {
-    let (reader, writer) = io::pipe().unwrap();
-    // SAFETY: touches no memory.
-    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
-    assert_eq!(size, 4096);
-    let mut writer = File::from(OwnedFd::from(writer));
-    writer.write_all(&[b'.'; 4096]).unwrap();
-    (File::from(OwnedFd::from(reader)), writer.into())
 }
 
 /// Who waits for the readiness line gets it, however slow he is. A pipe may be

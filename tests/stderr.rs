@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served};
 use crate::support::kernel::{mount_tmpfs, private_mounts, without_proc};
 use crate::support::network::in_own_network;
+use crate::support::pipes::pipe;
 use crate::support::terminal::{Terminal, control_by_stderr};
 use crate::support::{
     Builder, Dialogue, Lines, Ready, Scratch, Server, eventually, found, holds_within,
@@ -211,14 +212,6 @@ fn assert_says(server: &Server, lines: &Lines) {
 
 /// A message that has not come by then does not come.
 const SOON: Duration = Duration::from_secs(1);
-
-fn pipe() -> (File, OwnedFd) {
-    let (reader, writer) = io::pipe().expect("a pipe");
-    // SAFETY: touches no memory.
-    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
-    assert_eq!(size, 4096);
-    (File::from(OwnedFd::from(reader)), writer.into())
-}
 
 #[test]
 fn pipe_that_nobody_reads_stops_nothing() {

@@ -8,8 +8,7 @@
 //! real EMFILE as a busy loop (tcpserver, tcpsvd, inetd, ncat).
 
 use std::fs::File;
-use std::io;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread;
@@ -20,6 +19,7 @@ use crate::support::crowd::{
     sleeps, waiting,
 };
 use crate::support::network::in_own_network;
+use crate::support::pipes::{CAPACITY, full_pipe, pipe};
 use crate::support::resources::{SoftLimit, set_soft_limit};
 use crate::support::{
     Builder, Dialogue, Lines, Ready, Server, assert_in_time, eventually, found, proc, runner,
@@ -78,23 +78,6 @@ fn closed_stderr_leaves_the_exit_codes() {
     assert_eq!(run.status.code(), Some(111), "{run:?}");
 }
 
-/// A pipe that takes no byte more.
-fn full_pipe() -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = io::pipe().unwrap();
-    set_nonblocking(&writer, true);
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    while writer.write(b".").is_ok() {}
-    set_nonblocking(&writer, false);
-    (reader, writer)
-}
-
-fn set_nonblocking(file: &impl AsRawFd, on: bool) {
-    let on = libc::c_int::from(on);
-    // SAFETY: FIONBIO reads one int.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::FIONBIO, &raw const on) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
-}
-
 #[test]
 fn full_stderr_stops_nothing_and_is_used_again() {
     let (mut reader, writer) = full_pipe();
@@ -104,7 +87,7 @@ fn full_stderr_stops_nothing_and_is_used_again() {
     assert_asleep(&server);
 
     // There is room again.
-    let mut dots = vec![0; 65536];
+    let mut dots = [0; CAPACITY];
     reader.read_exact(&mut dots).unwrap();
     assert!(dots.iter().all(|&byte| byte == b'.'));
     all_served_to_their_end(crowd(&server, 1));
@@ -121,10 +104,7 @@ fn full_stderr_stops_nothing_and_is_used_again() {
 
 #[test]
 fn stderr_that_fills_up_stops_nothing() {
-    let (reader, writer) = io::pipe().unwrap();
-    // SAFETY: no memory is touched.
-    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
-    assert_eq!(size, 4096);
+    let (reader, writer) = pipe();
     let server = Server::new().args(["-v"]).stderr(writer).start();
     for _ in 0..100 {
         all_served_to_their_end(crowd(&server, 1));
@@ -184,7 +164,7 @@ fn full_stdout_is_waited_for_and_then_has_the_port() {
     // It looks now and then whether there is room, or sleeps until there is.
     assert_often(sleeps(&server) - before, 0..=30, begin.elapsed());
     client.assert_silent();
-    reader.read_exact(&mut vec![0; 65536]).unwrap();
+    reader.read_exact(&mut [0; CAPACITY]).unwrap();
     client.hear_echo_of(LINE);
     let port = Lines::of(Some(reader)).to_end();
     assert_eq!(port, format!("{}\n", server.port()));
@@ -207,7 +187,7 @@ fn full_stderr_slows_nothing() {
         let null = File::options().write(true).open("/dev/null").unwrap();
         let usual = elapsed(null.into());
         let (_reader, writer) = full_pipe();
-        elapsed(writer.into()).saturating_sub(4 * usual)
+        elapsed(writer).saturating_sub(4 * usual)
     });
 }
 

@@ -1,0 +1,25 @@
+//! Pipes that hold little.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// What fits into one of them.
+pub const CAPACITY: usize = 4096;
+
+/// Its ends for reading and for writing.
+pub fn pipe() -> (File, OwnedFd) {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    // SAFETY: touches no memory.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, CAPACITY) };
+    assert_eq!(size, CAPACITY as i32);
+    (File::from(OwnedFd::from(reader)), writer.into())
+}
+
+/// One that takes no byte more: it is full of dots.
+pub fn full_pipe() -> (File, OwnedFd) {
+    let (reader, writer) = pipe();
+    let mut writer = File::from(writer);
+    writer.write_all(&[b'.'; CAPACITY]).expect("room");
+    (reader, writer.into())
+}
