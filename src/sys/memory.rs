@@ -32,6 +32,8 @@ const MAPPING: usize = 64 * 1024;
 const STACK_TOP: usize = MAPPING - 2 * 4096 + 1024;
 
 const _: () = assert!(STACK_TOP + SESSION_ROOM <= MAPPING && STACK_TOP.is_multiple_of(16));
+// A signal frame, and what the session itself needs.
+const _: () = assert!(STACK_TOP >= 32 * 1024);
 
 /// The top of a child's stack.
 static CHILD_STACK: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
