@@ -202,6 +202,18 @@ fn local_clients(path: &std::path::Path, scratch: &Scratch) -> Vec<UnixStream> {
     connected.collect()
 }
 
+/// It has no port: rot13d(8), OPTIONS.
+#[test]
+fn no_port_of_a_local_listener_is_printed() {
+    let listener = local_socket("portless");
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 5) }, 0);
+    let server = Server::new().exactly(["-i1"]).ready(Ready::Unknown);
+    let server = server.stdin(listener).start();
+    server.wait_log("listening on local");
+    assert_eq!(server.stdout().to_end(), "");
+}
+
 #[test]
 fn local_clients_are_called_so_and_counted_for_no_source() {
     let scratch = Scratch::new();

@@ -3,7 +3,7 @@
 //! there is. Each option is set on the listener and inherited; a kernel that did
 //! not hand one on would be seen here.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
@@ -105,6 +105,31 @@ fn with_big_buffers(body: impl FnOnce() + Send) {
         }
         body();
     });
+}
+
+/// rot13d(8), CAVEATS.
+#[test]
+fn other_options_of_an_inherited_listener_stay() {
+    let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    set_option(&listener, libc::SOL_SOCKET, libc::SO_LINGER, linger);
+    set_option(&listener, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 3);
+    set_option(&listener, libc::IPPROTO_TCP, libc::TCP_CORK, 1);
+    let server = Server::new().exactly(["-i"]).ready(Ready::Log);
+    let server = server.stdin(listener).start();
+    let mut client = served(&server);
+    let socket = only_socket(server.only_child());
+    let linger: libc::linger = option(&socket, libc::SOL_SOCKET, libc::SO_LINGER);
+    assert_eq!((linger.l_onoff, linger.l_linger), (1, 0));
+    assert_eq!(number(&socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT), 3);
+    assert_eq!(number(&socket, libc::IPPROTO_TCP, libc::TCP_CORK), 1);
+    drop(socket);
+    client.half_close();
+    let end = client.read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 /// socket(7): the kernel doubles what is asked for, to have room for itself.

@@ -13,6 +13,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -331,15 +332,25 @@ fn path_of(scratch: &Scratch, name: &str) -> CString {
     CString::new(scratch.path(name).as_os_str().as_bytes()).expect("a path")
 }
 
+fn named_pipe(scratch: &Scratch, name: &str) -> PathBuf {
+    let path = path_of(scratch, name);
+    // SAFETY: a text with its end.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    scratch.path(name)
+}
+
+fn both_ends(path: &Path) -> File {
+    let file = File::options().read(true).write(true).open(path);
+    file.expect("a FIFO")
+}
+
 #[test]
 fn named_pipe_stops_nothing() {
     let scratch = Scratch::new();
     for place in EVERYWHERE {
         for (reader_stays, name_stays) in [(true, true), (true, false), (false, true)] {
-            let (path, name) = (path_of(&scratch, "fifo"), scratch.path("fifo"));
-            // SAFETY: a text with its end.
-            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
-            let both = File::options().read(true).write(true).open(&name).unwrap();
+            let name = named_pipe(&scratch, "fifo");
+            let both = both_ends(&name);
             let reader = File::open(&name).unwrap();
             let writer = File::options().write(true).open(&name).unwrap();
             drop(both);
@@ -355,6 +366,20 @@ fn named_pipe_stops_nothing() {
             let _ = fs::remove_file(&name);
         }
     }
+}
+
+/// As after `2<>fifo`: rot13d(8), STANDARD INPUT, OUTPUT AND ERROR.
+#[test]
+fn named_pipe_opened_for_reading_as_well_takes_what_somebody_else_may_read() {
+    let scratch = Scratch::new();
+    let (late, early) = (named_pipe(&scratch, "late"), named_pipe(&scratch, "early"));
+    let server = Server::new().args(["-v"]).stderr(both_ends(&late)).start();
+    assert_serves(&server);
+    assert_says(&server, &Lines::of(Some(both_ends(&late))));
+    assert_drains(server);
+    // Whoever has it open for reading need not read yet.
+    let reader = both_ends(&early);
+    assert_heard(Place::Usual, "a FIFO", both_ends(&early), reader);
 }
 
 /// A tiny buffer, so that it fills up.
