@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
 use crate::support::kernel::{can_be_played, lacking};
 use crate::support::network::in_own_network;
-use crate::support::pipes::full_pipe;
+use crate::support::pipes::{CAPACITY, full_pipe};
 use crate::support::ptrace::Traced;
 use crate::support::{
     Builder, Dialogue, Ready, Server, eventually, found, is_for_x86_64, proc, runner,
@@ -115,7 +115,7 @@ fn readiness_line_waits_for_room() {
         thread::sleep(Duration::from_millis(1200));
         let spent = server.cpu() - cpu;
         assert!(spent < Duration::from_millis(200), "it spins: {spent:?}");
-        reader.read_exact(&mut [0; 4096]).unwrap();
+        reader.read_exact(&mut [0; CAPACITY]).unwrap();
         let port = io::read_to_string(reader).unwrap();
         assert_eq!(port, format!("{}\n", server.port()), "flags {flags:#x}");
         client.hear_echo_of(LINE);
@@ -178,7 +178,7 @@ fn version_and_usage_wait_for_room() {
                 proc::stat(server.pid()).is_some_and(|stat| stat.state == 'S')
             });
             assert!(server.is_running(), "{option}, flags {flags:#x}");
-            reader.read_exact(&mut [0; 4096]).unwrap();
+            reader.read_exact(&mut [0; CAPACITY]).unwrap();
             assert_eq!(server.wait_exit().code(), Some(0));
             let text = io::read_to_string(reader).unwrap();
             assert!(

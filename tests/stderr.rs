@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served};
 use crate::support::kernel::{mount_tmpfs, private_mounts, without_proc};
 use crate::support::network::in_own_network;
-use crate::support::pipes::pipe;
+use crate::support::pipes::{CAPACITY, full_pipe, pipe};
 use crate::support::terminal::{Terminal, control_by_stderr};
 use crate::support::{
     Builder, Dialogue, Lines, Ready, Scratch, Server, eventually, found, holds_within,
@@ -225,13 +225,11 @@ fn pipe_that_nobody_reads_stops_nothing() {
 #[test]
 fn pipe_that_is_full_from_the_start_stops_nothing() {
     for place in EVERYWHERE {
-        let (mut reader, writer) = pipe();
-        let mut full = File::from(writer.try_clone().unwrap());
-        full.write_all(&[b'.'; 4096]).unwrap();
+        let (mut reader, writer) = full_pipe();
         let watch = Watch::start(&writer);
         let server = place.server("a full pipe", writer).start();
         assert_serves(&server);
-        reader.read_exact(&mut [0; 4096]).unwrap();
+        reader.read_exact(&mut [0; CAPACITY]).unwrap();
         let lines = Lines::of(Some(reader));
         assert_says(&server, &lines);
         assert_drains(server);
@@ -751,12 +749,10 @@ fn last_words_are_heard_wherever_they_can_be() {
             screen.text().replace('\r', "") == fatal
         });
 
-        let (reader, writer) = pipe();
-        File::from(writer.try_clone().unwrap())
-            .write_all(&[b'.'; 4096])
-            .unwrap();
+        let (reader, writer) = full_pipe();
         run(writer);
-        assert_eq!(io::read_to_string(reader).unwrap(), ".".repeat(4096));
+        let dots = ".".repeat(CAPACITY);
+        assert_eq!(io::read_to_string(reader).unwrap(), dots);
 
         let held = Terminal::open();
         held.type_in(b"\x13");
@@ -775,9 +771,7 @@ fn wrong_usage_ends_the_program_whatever_standard_error_is() {
             let mut server = server.ready(Ready::Unknown).start();
             assert_eq!(server.wait_exit().code(), Some(100), "{what}, {place:?}");
         };
-        let (_reader, writer) = pipe();
-        let mut full = File::from(writer.try_clone().unwrap());
-        full.write_all(&[b'.'; 4096]).unwrap();
+        let (_reader, writer) = full_pipe();
         run("a full pipe", writer);
 
         let (_reader, mut writer) = UnixStream::pair().unwrap();

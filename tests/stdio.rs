@@ -106,7 +106,7 @@ fn full_stderr_stops_nothing_and_is_used_again() {
 fn stderr_that_fills_up_stops_nothing() {
     let (reader, writer) = pipe();
     let server = Server::new().args(["-v"]).stderr(writer).start();
-    for _ in 0..100 {
+    for _ in 0..200 {
         all_served_to_their_end(crowd(&server, 1));
     }
     server.wait_childless();

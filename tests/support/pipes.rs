@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// What fits into one of them.
-pub const CAPACITY: usize = 4096;
+/// What fits into one of them: two pages. Of a single one poll(2) says that it is full
+/// when anything is in it.
+pub const CAPACITY: usize = 8192;
 
 /// Its ends for reading and for writing.
 pub fn pipe() -> (File, OwnedFd) {
