@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::{Builder, binary, is_for_x86_64};
+use super::{Builder, is_for_x86_64};
 
 /// A system call by its name, with its number for x86_64 and for i386; -1 where
 /// there is none.
@@ -54,17 +54,10 @@ const CALLS: [Call; 35] = [
 const ARCH_X86_64: u32 = 0xc000_003e;
 const ARCH_I386: u32 = 0x4000_0003;
 
-/// Whether the server is a program for i386, whose calls have other numbers:
-/// elf(5), `e_machine`.
-pub fn is_for_i386() -> bool {
-    let file = std::fs::read(binary()).expect("the binary");
-    file[18..20] == [3, 0]
-}
-
 /// Whether a filter can play a kernel for this server: an emulator would be the
 /// one that lacks the calls.
 pub fn can_be_played() -> bool {
-    is_for_x86_64() || is_for_i386()
+    is_for_x86_64()
 }
 
 const fn statement(code: u32, k: u32) -> libc::sock_filter {
