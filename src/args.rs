@@ -3,7 +3,6 @@
 use crate::address;
 use crate::usage::{PORT, Range, UsageError};
 use core::net::Ipv6Addr;
-use core::slice;
 use core::time::Duration;
 
 /// Most clients at once that `-c` may ask for.
@@ -103,9 +102,6 @@ pub fn parse<'a>(
     while let Some(word) = words.next() {
         match word {
             b"--" => operand = words.next(),
-            [b'-', long @ ..] if long.starts_with(b"-") => {
-                return Err(UsageError::UnknownOption(long));
-            }
             [b'-', letters @ ..] if !letters.is_empty() => {
                 match parse_letters(config, letters, &mut words)? {
                     Some(other) => return Ok(other),
@@ -137,10 +133,10 @@ fn parse_letters<'a>(
     mut letters: &'a [u8],
     words: &mut impl Iterator<Item = &'a [u8]>,
 ) -> Result<Option<Invocation>, UsageError<'a>> {
-    while let Some((letter, rest)) = letters.split_first() {
+    while let Some((&letter, rest)) = letters.split_first() {
         letters = rest;
         // What the option's number may be, and where it goes.
-        let (range, place) = match *letter {
+        let (range, place) = match letter {
             b'1' => {
                 config.print_port = true;
                 continue;
@@ -163,14 +159,14 @@ fn parse_letters<'a>(
             b'u' => (ID, config.user.insert(0)),
             b'h' => return Ok(Some(Invocation::Help)),
             b'V' => return Ok(Some(Invocation::Version)),
-            _ => return Err(UsageError::UnknownOption(slice::from_ref(letter))),
+            _ => return Err(UsageError::UnknownOption(letter)),
         };
         // It is the rest of the word, or the next one.
         let own = core::mem::take(&mut letters);
         let value = if own.is_empty() { words.next() } else { Some(own) };
         match value.and_then(|value| parse_number(value, range)) {
             Some(number) => *place = number,
-            None => return Err(UsageError::OptionValue(*letter, range, value)),
+            None => return Err(UsageError::OptionValue(letter, range, value)),
         }
     }
     Ok(None)

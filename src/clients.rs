@@ -7,7 +7,7 @@
 use crate::sys;
 use core::net::Ipv6Addr;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, compiler_fence};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicUsize, compiler_fence};
 use rot13d_pure::args::MOST_CLIENTS;
 use rot13d_pure::message::{Line, Show};
 
@@ -25,7 +25,7 @@ static SLOTS: [Slot; MOST_CLIENTS as usize] =
 
 /// Slots that were ever used: no search goes further. A search begins at their end, where
 /// those are who came last, and most of those who leave.
-static USED: AtomicU32 = AtomicU32::new(0);
+static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Clients that were started. The main program counts them.
 static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -80,7 +80,7 @@ pub fn reserve(source: Option<&Ipv6Addr>) -> &'static Slot {
     let is_free = |slot: &Slot| slot.process.load(Relaxed) == 0;
     let used = used();
     let at = used.iter().rposition(is_free).unwrap_or(used.len());
-    USED.store(used.len().max(at + 1) as u32, Relaxed);
+    USED.store(used.len().max(at + 1), Relaxed);
     let slot = &SLOTS[at];
     let source = source.map_or([0; 16], Ipv6Addr::octets);
     for (place, octet) in slot.source.iter().zip(&source) {
@@ -134,5 +134,5 @@ pub fn kill_all() {
 
 /// The slots that were ever used.
 fn used() -> &'static [Slot] {
-    SLOTS.get(..USED.load(Relaxed) as usize).unwrap_or_default()
+    SLOTS.get(..USED.load(Relaxed)).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use crate::message::{Line, Show};
 use core::ops::RangeInclusive;
+use core::slice;
 
 /// What `-h` prints, and what follows a usage error.
 pub const USAGE: &str = "\
@@ -18,8 +19,8 @@ pub const PORT: Range = &(0..=u16::MAX as u32);
 /// What is wrong with the command line. Shown, it says what would be right.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UsageError<'a> {
-    /// There is no option with this letter, or this name after one more dash.
-    UnknownOption(&'a [u8]),
+    /// There is no option with this letter.
+    UnknownOption(u8),
     /// The option's number is not there, is none, or is not in the range.
     OptionValue(u8, Range, Option<&'a [u8]>),
     /// This is no numeric address.
@@ -33,7 +34,7 @@ pub enum UsageError<'a> {
 impl Show for UsageError<'_> {
     fn show(&self, line: &mut Line) {
         let (text, word) = match self {
-            Self::UnknownOption(name) => ("unknown option -", *name),
+            Self::UnknownOption(letter) => ("unknown option -", slice::from_ref(letter)),
             Self::OptionValue(letter, range, value) => {
                 "-".show(line);
                 line.push(*letter);

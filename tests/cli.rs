@@ -203,10 +203,9 @@ fn unknown_option_is_wrong_usage() {
             assert_wrong_usage([&format!("-{letter}"), "127.0.0.1", "0"], &message);
         }
     }
-    for option in ["--help", "--version", "---"] {
-        assert_wrong_usage([option], &format!("unknown option {option}"));
+    for option in ["--help", "--version", "---", "-1-"] {
+        assert_wrong_usage([option], "unknown option --");
     }
-    assert_wrong_usage(["-1-"], "unknown option --");
     assert_wrong_usage([OsString::from_vec(vec![b'-', 0xfc])], "unknown option -?");
 }
 
