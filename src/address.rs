@@ -40,7 +40,7 @@ fn parse_ipv4(text: &[u8]) -> Option<[u8; 4]> {
     let mut parts = parts(text, b'.');
     for octet in &mut octets {
         let part = parts.next()?;
-        if part.len() > 1 && part.starts_with(b"0") {
+        if matches!(part, [b'0', _, ..]) {
             return None;
         }
         *octet = parse_number(part, 10)?.try_into().ok()?;

@@ -23,8 +23,7 @@ static SLOTS: [Slot; MOST_CLIENTS as usize] =
     [const { Slot { process: AtomicI32::new(0), source: [const { AtomicU8::new(0) }; 16] } };
         MOST_CLIENTS as usize];
 
-/// Slots that were ever used: no search goes further. A search begins at their end, where
-/// those are who came last, and most of those who leave.
+/// Slots that were ever used: no search goes further.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Clients that were started. The main program counts them.
@@ -77,12 +76,12 @@ pub fn wait_for_end(count: &Count) {
 
 /// A free slot for a client from `source`. There must be fewer clients than slots.
 pub fn reserve(source: Option<&Ipv6Addr>) -> &'static Slot {
-    let is_free = |slot: &Slot| slot.process.load(Relaxed) == 0;
-    let used = used();
-    let at = used.iter().rposition(is_free).unwrap_or(used.len());
-    USED.store(used.len().max(at + 1), Relaxed);
-    let slot = &SLOTS[at];
-    let source = source.map_or([0; 16], Ipv6Addr::octets);
+    let slot = slot_of(0).unwrap_or_else(|| {
+        let used = USED.load(Relaxed);
+        USED.store(used + 1, Relaxed);
+        &SLOTS[used]
+    });
+    let source = source.unwrap_or(&Ipv6Addr::UNSPECIFIED).octets();
     for (place, octet) in slot.source.iter().zip(&source) {
         place.store(*octet, Relaxed);
     }
@@ -100,8 +99,7 @@ impl Slot {
 
 /// Frees the slot of `process`, which has ended. False if it was no client's.
 pub fn release(process: i32) -> bool {
-    let is_its = |slot: &&Slot| slot.process.load(Relaxed) == process;
-    let Some(slot) = used().iter().rev().find(is_its) else {
+    let Some(slot) = slot_of(process) else {
         return false;
     };
     slot.process.store(0, Relaxed);
@@ -109,6 +107,12 @@ pub fn release(process: i32) -> bool {
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
     ENDED.store(ENDED.load(Relaxed).wrapping_add(1), Relaxed);
     true
+}
+
+/// The slot of `process`, or with 0 a free one, among those that were ever used.
+fn slot_of(process: i32) -> Option<&'static Slot> {
+    // From the end on: there are those who came last, and most of those who leave.
+    used().iter().rfind(|slot| slot.process.load(Relaxed) == process)
 }
 
 /// How many clients from `source` are connected.
@@ -124,15 +128,11 @@ pub fn from_source(source: &Ipv6Addr) -> u32 {
 
 /// Ends every client now.
 pub fn kill_all() {
-    for slot in used() {
-        let process = slot.process.load(Relaxed);
-        if process != 0 {
-            sys::kill(process);
-        }
-    }
+    let processes = used().iter().map(|slot| slot.process.load(Relaxed));
+    processes.filter(|&process| process != 0).for_each(sys::kill);
 }
 
 /// The slots that were ever used.
 fn used() -> &'static [Slot] {
-    SLOTS.get(..USED.load(Relaxed)).unwrap_or_default()
+    &SLOTS[..USED.load(Relaxed)]
 }

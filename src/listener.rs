@@ -62,8 +62,16 @@ pub fn open(config: &Config) -> Option<Client> {
     let about = Some(&Address::Internet(host, config.port));
     take_for_listener(must("socket", about, socket));
     must("setsockopt", about, set_options(LISTENER, config));
-    must("setsockopt", about, take_ipv4_as_well(&host));
-    must("bind", about, bind(host, config.port));
+    match host.to_ipv4_mapped() {
+        Some(host) => {
+            must("bind", about, net::bind(LISTENER, &SocketAddrV4::new(host, config.port)));
+        }
+        None => {
+            // It takes IPv4 clients, too, whatever the system's default is.
+            must("setsockopt", about, sockopt::set_ipv6_v6only(LISTENER, false));
+            must("bind", about, net::bind(LISTENER, &SocketAddrV6::new(host, config.port, 0, 0)));
+        }
+    }
     must("listen", about, net::listen(LISTENER, config.backlog as i32));
     None
 }
@@ -75,21 +83,6 @@ fn open_socket(host: &Ipv6Addr) -> Result<OwnedFd> {
         None => AddressFamily::INET6,
     };
     net::socket(family, SocketType::STREAM, None)
-}
-
-/// An IPv6 listener takes IPv4 clients, too, whatever the system's default is.
-fn take_ipv4_as_well(host: &Ipv6Addr) -> Result<()> {
-    match host.to_ipv4_mapped() {
-        Some(_) => Ok(()),
-        None => sockopt::set_ipv6_v6only(LISTENER, false),
-    }
-}
-
-fn bind(host: Ipv6Addr, port: u16) -> Result<()> {
-    match host.to_ipv4_mapped() {
-        Some(host) => net::bind(LISTENER, &SocketAddrV4::new(host, port)),
-        None => net::bind(LISTENER, &SocketAddrV6::new(host, port, 0, 0)),
-    }
 }
 
 /// The socket becomes the descriptor that is the listener's.

@@ -154,9 +154,8 @@ fn print(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match io::write(STDOUT, bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            // It is a pipe or a terminal that somebody has made non-blocking.
-            Err(Errno::AGAIN) => sys::wait::pause(),
+            // Or it is a pipe or a terminal that somebody has made non-blocking.
+            Err(Errno::INTR | Errno::AGAIN) => sys::wait::pause(),
             Err(_) => return,
         }
     }

@@ -21,9 +21,10 @@ pub fn rotate(bytes: &mut [u8]) {
 
 /// The cipher of one byte.
 fn rotate_byte(byte: u8) -> u8 {
-    match byte {
-        b'a'..=b'm' | b'A'..=b'M' => byte + 13,
-        b'n'..=b'z' | b'N'..=b'Z' => byte - 13,
+    // Letters in lower case; nothing else becomes a letter by that.
+    match byte | 0x20 {
+        b'a'..=b'm' => byte + 13,
+        b'n'..=b'z' => byte - 13,
         _ => byte,
     }
 }

@@ -4,6 +4,7 @@ use crate::listener::{self, Client};
 use crate::log::{Recurring, log};
 use crate::sys::{self, LISTENER, SYSTEM_REFUSED};
 use crate::{clients, session, signals};
+use core::mem;
 use rot13d_pure::address::Address;
 use rot13d_pure::args::Config;
 use rustix::fd::AsFd;
@@ -65,10 +66,8 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
 impl Server<'_> {
     /// Accepts the next client and serves it.
     fn accept(&mut self) {
-        let result = accept();
-        let forbids = matches!(result, Err(Errno::PERM | Errno::OPNOTSUPP));
-        let again = core::mem::replace(&mut self.forbidden, forbids);
-        match result {
+        let again = mem::take(&mut self.forbidden);
+        match accept() {
             Ok(client) if is_one_too_many(self.config, &client) => {
                 if let Some(more) = self.lines.refused.due() {
                     log!("refused ", client.address, more);
@@ -91,7 +90,7 @@ impl Server<'_> {
             ) => {}
             // A firewall has forbidden this connection. But twice in a row, it may be a
             // sandbox that forbids accept itself.
-            Err(Errno::PERM | Errno::OPNOTSUPP) if !again => {}
+            Err(Errno::PERM | Errno::OPNOTSUPP) if !again => self.forbidden = true,
             // It will never listen again: somebody who has it, too, has shut it down, or
             // the administrator has destroyed it.
             Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {

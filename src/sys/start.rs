@@ -117,7 +117,7 @@ unsafe fn code(auxv: &Auxv) -> Range<usize> {
     let headers = auxv.get(libc::AT_PHDR as usize);
     // SAFETY: there is at least one of them, mapped with the code.
     let header = unsafe { &*(headers as *const ProgramHeader) };
-    if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_X == 0 {
+    if header.p_flags & libc::PF_X == 0 {
         // Not this program: then nothing is kept from the children, and it says so.
         return 0..usize::MAX;
     }
