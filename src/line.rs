@@ -5,6 +5,7 @@
 //! they arrive.
 
 use crate::rot13;
+use core::cell::Cell;
 
 /// Bytes that may be pending without a newline before they go out: the size of
 /// the buffer in the lecture's program.
@@ -79,12 +80,10 @@ impl<'a> Buffer<'a> {
     pub fn sent(&mut self, count: usize) {
         let count = count.min(self.due);
         // (copy_within() calls memmove, on x86_64 by a table that had to be relocated.)
-        for at in 0..self.pending - count {
-            if let Some(&byte) = self.bytes.get(at + count)
-                && let Some(place) = self.bytes.get_mut(at)
-            {
-                *place = byte;
-            }
+        let bytes = Cell::from_mut(self.bytes.as_mut_slice()).as_slice_of_cells();
+        let rest = bytes.get(count..self.pending).unwrap_or_default();
+        for (place, byte) in bytes.iter().zip(rest) {
+            place.set(byte.get());
         }
         self.due -= count;
         self.pending -= count;

@@ -47,7 +47,8 @@ fn rotate_word(text: usize) -> usize {
     let from_n = lower + (0x80 - usize::from(b'n')) * EACH;
     let past_z = lower + (0x80 - usize::from(b'z') - 1) * EACH;
     let ascii = !text & TOP;
-    let first_half = (from_a & !from_n & ascii) >> 7;
-    let second_half = (from_n & !past_z & ascii) >> 7;
-    text + 13 * first_half - 13 * second_half
+    let letter = from_a & !past_z & ascii;
+    let second_half = letter & from_n;
+    // 13 on, or 13 - 26.
+    text + 13 * (letter >> 7) - 13 * (second_half >> 6)
 }
