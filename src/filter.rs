@@ -95,6 +95,7 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
     let (mut at, mut rule) = (3, 0);
     while rule < rules.len() {
         let Rule { calls, conditions } = rules[rule];
+        assert!(!calls.is_empty(), "every call would be held against its conditions");
         let next = at + length_of_rule(&rules[rule]);
         let target = if conditions.is_empty() { allow } else { at + calls.len() };
         let mut call = 0;
