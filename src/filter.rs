@@ -12,13 +12,18 @@ pub struct Rule {
     conditions: &'static [Argument],
 }
 
-/// The argument of this number, counted from 0, has this value, all bits of it.
+/// A condition: the argument of this number, counted from 0, has this value in all of its
+/// 64 bits.
 pub struct Argument(pub u32, pub Value);
 
+/// What an argument must be.
 #[derive(Clone, Copy)]
 pub enum Value {
+    /// This number.
     Exactly(u32),
+    /// One of these two.
     Either(u32, u32),
+    /// The token: see [`crate::sys`].
     Token,
 }
 
@@ -62,6 +67,8 @@ pub const fn length(rules: &[Rule]) -> usize {
     length
 }
 
+/// A step for each call; two loads and two comparisons for each condition, three where it
+/// is [`Either`].
 const fn length_of_rule(rule: &Rule) -> usize {
     let (mut length, mut at) = (rule.calls.len(), 0);
     while at < rule.conditions.len() {
@@ -114,7 +121,7 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
             condition += 1;
             program[at] = Step::Load(ARGUMENTS + 8 * argument);
             if let Either(value, _) = value {
-                // On to the high half; or else it may be the other.
+                // If it is the one value, on to the high half; if not, it may be the other.
                 program[at + 1] = Step::Is(value, 1, 0);
                 at += 1;
             }
@@ -136,6 +143,7 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
     program
 }
 
+/// In how many places the call of this number stands.
 const fn times_named(rules: &[Rule], number: c_long) -> usize {
     let (mut times, mut rule) = (0, 0);
     while rule < rules.len() {
