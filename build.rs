@@ -18,7 +18,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/layout.ld");
     let (target, architecture) = (variable("TARGET"), variable("CARGO_CFG_TARGET_ARCH"));
-    // What another linker was told would stay. (One in a file of cargo's is not seen.)
+    // Another linker is told other things, so this runs again when another one is named
+    // here. (One that cargo's configuration names is not noticed.)
     let name = target.to_uppercase().replace('-', "_");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_{name}_LINKER");
 

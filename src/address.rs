@@ -60,6 +60,7 @@ fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
     };
     // What is behind the gap, from its end; then what is before it.
     for part in parts(tail, b':').rev() {
+        // All eight groups are free: this is the last part.
         if groups.len() == 8
             && let Some([a, b, c, d]) = parse_ipv4(part)
         {
@@ -72,6 +73,7 @@ fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
     for part in parts(head, b':') {
         *groups.next()? = parse_group(part)?;
     }
+    // Groups are left for the gap, or there is none.
     (gap.is_some() == (groups.len() > 0)).then_some(octets)
 }
 

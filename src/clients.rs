@@ -111,7 +111,7 @@ pub fn release(process: i32) -> bool {
 
 /// The slot of `process`, or with 0 a free one, among those that were ever used.
 fn slot_of(process: i32) -> Option<&'static Slot> {
-    // From the end on: there are those who came last, and most of those who leave.
+    // From the end: the newest clients are there, and most clients that leave are new.
     used().iter().rfind(|slot| slot.process.load(Relaxed) == process)
 }
 

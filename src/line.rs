@@ -79,7 +79,8 @@ impl<'a> Buffer<'a> {
     /// moves to the start of the buffer.
     pub fn sent(&mut self, count: usize) {
         let count = count.min(self.due);
-        // (copy_within() calls memmove, on x86_64 by a table that had to be relocated.)
+        // Cells, since it is read and written at once. (copy_within() calls memmove, on
+        // x86_64 by a table that had to be relocated.)
         let bytes = Cell::from_mut(self.bytes.as_mut_slice()).as_slice_of_cells();
         let rest = bytes.get(count..self.pending).unwrap_or_default();
         for (place, byte) in bytes.iter().zip(rest) {

@@ -47,7 +47,7 @@ pub fn fatal(call: &str, address: Option<&Address>, error: Errno) -> ! {
     sys::exit(SYSTEM_REFUSED)
 }
 
-/// What `call`, about `address`, has given; if that is an error, it is fatal.
+/// What is in the `result` of `call`. An error is [`fatal`].
 pub fn must<T>(call: &str, address: Option<&Address>, result: Result<T>) -> T {
     result.unwrap_or_else(|error| fatal(call, address, error))
 }

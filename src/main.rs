@@ -154,7 +154,7 @@ fn print(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match io::write(STDOUT, bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            // Or it is a pipe or a terminal that somebody has made non-blocking.
+            // Interrupted; or full, and somebody has made this pipe or terminal non-blocking.
             Err(Errno::INTR | Errno::AGAIN) => sys::wait::pause(),
             Err(_) => return,
         }

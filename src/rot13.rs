@@ -49,6 +49,6 @@ fn rotate_word(text: usize) -> usize {
     let ascii = !text & TOP;
     let letter = from_a & !past_z & ascii;
     let second_half = letter & from_n;
-    // 13 on, or 13 - 26.
+    // 13 on; in the second half 26 less, which is 13 back.
     text + 13 * (letter >> 7) - 13 * (second_half >> 6)
 }

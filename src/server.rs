@@ -98,7 +98,7 @@ impl Server<'_> {
                 sys::close(LISTENER);
                 (self.accepting, self.exit_code) = (false, SYSTEM_REFUSED);
             }
-            // A shortage, or an error that accept(2) does not know, or may last.
+            // A shortage; an error that accept(2) does not know; or one that may last.
             Err(error) => back_off("accept", error, &mut self.lines.accept),
         }
     }

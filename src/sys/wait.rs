@@ -30,8 +30,8 @@ pub fn wait_while(word: &AtomicU32, value: u32) {
     }
 }
 
-/// futex(2), `FUTEX_WAIT`, by the call of this number. The time is in seconds and
-/// nanoseconds, as the older call has it.
+/// futex(2), `FUTEX_WAIT`, by the call of this number; for so long at most, if `time` is
+/// some: seconds and nanoseconds as `SYS_futex` has them (`SYS_FUTEX_TIME64` has others).
 fn futex_wait(
     number: c_long,
     word: &AtomicU32,
