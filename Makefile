@@ -23,7 +23,7 @@ TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
 # What packages are made with.
 PACKERS = cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
-# With two of its rivals, which are programs of the same package.
+# The bench, and two of its rivals, which are programs of the same package.
 BUILD_BENCH = @RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) build --release --quiet --manifest-path tests/bench/Cargo.toml
 
 # A path as one word of a shell command, whatever is in it.

@@ -139,8 +139,8 @@ suite() (
         "$(skipped "$target" | grep -c . || :)" $(($(date +%s) - start))
 )
 
-# Builds in all ways that take another target or a cross compiler: tests/builds.rs; and
-# one for a kernel that no emulator plays.
+# The tests that take another target or a cross compiler: builds in all ways that people
+# have, and a board without 32-bit time, which no emulator plays.
 ways() {
     start=$(date +%s) log=target/boards-ways.log
     for target in x86_64-unknown-linux-musl aarch64-unknown-linux-gnu aarch64-unknown-linux-musl \
