@@ -332,6 +332,29 @@ fn accept_is_forbidden() {
     }
 }
 
+/// A firewall forbids one connection now and then. It is tried again at once each time,
+/// and is not worth a line: only two in a row may be a sandbox.
+#[test]
+fn accept_that_is_forbidden_now_and_then_is_tried_again_at_once() {
+    // Each client's accept comes after one that fails. The clients stay, or their end
+    // would interrupt the call, which strace counts as another one.
+    let server = Server::new()
+        .strace([
+            "-e",
+            "inject=prctl:error=EINVAL",
+            "-e",
+            "inject=accept:error=EPERM:when=1+2",
+        ])
+        .start();
+    let clients: Vec<TcpStream> = (0..4).map(|_| served(&server)).collect();
+    let trace = server.trace();
+    let failed = trace.iter().filter(|line| line.contains("EPERM")).count();
+    assert!(failed >= 4, "{trace:#?}");
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains("accept")), "{log:#?}");
+    all_served_to_their_end(clients);
+}
+
 /// It says once a second what it lacks, by whatever clock there is.
 #[test]
 fn clock_is_missing() {
