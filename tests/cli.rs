@@ -525,6 +525,22 @@ fn refusal_names_the_call() {
     }
 }
 
+/// Whichever option of the listener it is; the last one is of IPv6 alone.
+#[test]
+fn refusal_of_every_option_names_the_address() {
+    for (host, shown, options) in [("127.0.0.1", "127.0.0.1", 7), ("::1", "[::1]", 8)] {
+        for nth in 1..=options {
+            let refused = Server::new()
+                .strace(["-e", &format!("inject=setsockopt:error=EACCES:when={nth}")])
+                .exactly(["-1", host, "4321"]);
+            assert_refused(
+                refused,
+                &format!("setsockopt {shown}:4321: permission denied"),
+            );
+        }
+    }
+}
+
 /// An address that was asked for is not made up for by another.
 #[test]
 fn ipv6_address_is_refused_in_a_kernel_without_ipv6() {
