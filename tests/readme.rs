@@ -144,6 +144,20 @@ fn every_command_works() {
     }
 }
 
+/// The options are those of the program.
+#[test]
+fn options_are_the_usage() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let (_, options) = readme.split_once("\n## Options\n").expect("the options");
+    let lines = options.lines().skip_while(|line| line.is_empty());
+    let shown: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let usage = Server::new().exactly(["-h"]).run().stdout;
+    let usage = usage.strip_prefix("usage: ").expect("the usage");
+    assert_eq!(words(&shown.join(" ")), words(usage));
+}
+
 /// What it costs is written by the bench, into the report as well: a figure that was
 /// changed in one of them alone was changed by hand.
 #[test]
