@@ -493,6 +493,22 @@ fn signals_are_the_program_s() {
     assert_eq!(mask("SigIgn:") & bits, bits);
 }
 
+/// Every word of a usage error, too: none is new there.
+#[test]
+fn every_usage_error_of_the_source_is_described() {
+    let heads = plain(&section("DIAGNOSTICS").join("\n"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/usage.rs");
+    let source = fs::read_to_string(file).expect("the usage");
+    let (_, shown) = source
+        .split_once("impl Show for UsageError")
+        .expect("what is shown");
+    let texts: Vec<&str> = shown.split('"').skip(1).step_by(2).collect();
+    assert!(texts.len() >= 6, "{texts:?}");
+    for text in texts {
+        assert!(heads.contains(text.trim_end()), "{text:?}");
+    }
+}
+
 /// Also those that no test above provokes: how each begins stands in the source.
 #[test]
 fn every_message_of_the_source_is_described() {
