@@ -18,7 +18,7 @@ use crate::support::resources::{set_soft_limit, unused_user};
 use crate::support::strace::Strace;
 use crate::support::trace::name;
 use crate::support::tree::{Tree, succeeded};
-use crate::support::{Builder, Dialogue, Scratch, Server};
+use crate::support::{Builder, Dialogue, Scratch, Server, eventually};
 
 /// For how long it is watched.
 const WHILE: Duration = Duration::from_secs(2);
@@ -330,6 +330,34 @@ fn accept_is_forbidden() {
         assert_patient(&server);
         server.wait_log("accept: ");
     }
+}
+
+/// A client that ends may be what was missing: the pause ends with it. (rot13d(8),
+/// DIAGNOSTICS.) One that is interrupted is not made up for by another.
+#[test]
+fn pause_is_over_when_a_client_ends() {
+    let waiting = Waiting::start(Process, |server| server);
+    let Waiting {
+        server,
+        first,
+        next,
+        ..
+    } = waiting;
+    let strace = Strace::attach(server.pid(), &[]);
+    let calls = || -> Vec<String> {
+        let trace = strace.trace();
+        trace.iter().map(|line| name(line).to_owned()).collect()
+    };
+    eventually("it pauses", || {
+        calls().iter().any(|call| call.contains("poll"))
+    });
+    drop(first);
+    let mut next = next.expect("somebody is late");
+    next.hear_echo_of(LINE);
+    let calls = calls();
+    let another = calls.iter().any(|call| call.contains("nanosleep"));
+    assert!(!another, "{calls:#?}");
+    all_served_to_their_end(vec![next]);
 }
 
 /// A firewall forbids one connection now and then. It is tried again at once each time,
