@@ -142,3 +142,36 @@ fn one_file_is_another_kind_of_session_and_its_call_takes_a_rule() {
     assert!((before..=after).any(|time| time % 86_400 == told), "{told}");
     server.wait_log(" exit 0 0/256");
 }
+
+/// What would be another cage than the list says: of two rules for a call the second one
+/// would never be tried, and conditions without a call would be tried on every call.
+#[test]
+fn rule_that_says_what_it_does_not_do_does_not_compile() {
+    assert!(runner().is_empty(), "it is built for this machine");
+    let scratch = Scratch::new();
+    let tree = Tree::copy_to(scratch.path("rules"));
+    let cage = tree.read("src/cage.rs");
+    for (rule, reason) in [
+        (
+            "    allow(&[libc::SYS_sysinfo]),\n",
+            "only the first rule would count",
+        ),
+        (
+            "    allow_if(&[], &[Argument(0, Exactly(0))]),\n",
+            "every call would be held against its conditions",
+        ),
+    ] {
+        tree.write(
+            "src/cage.rs",
+            &cage.replace(FIRST_RULE, &(rule.to_owned() + FIRST_RULE)),
+        );
+        let output = tree.cargo(&["check", "--release", "--quiet", "--bin", "rot13d"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(reason),
+            "{rule}: {said}"
+        );
+    }
+    tree.write("src/cage.rs", &cage);
+    succeeded(&tree.cargo(&["check", "--release", "--quiet", "--bin", "rot13d"]));
+}
