@@ -190,6 +190,23 @@ fn version_and_usage_wait_for_room() {
     }
 }
 
+/// write(2) may be interrupted, or find a pipe full that somebody has made non-blocking:
+/// what was asked for is printed all the same.
+#[test]
+fn failed_write_of_what_was_asked_for_is_tried_again() {
+    for error in ["EINTR", "EAGAIN"] {
+        for (option, start) in [("-h", "usage: rot13d "), ("-V", "rot13d ")] {
+            let fault = format!("inject=write:error={error}:when=1");
+            let run = Server::new().strace(["-e", &fault]).exactly([option]).run();
+            assert!(run.stdout.starts_with(start), "{error}: {run:?}");
+        }
+        // The first one is the message.
+        let fault = format!("inject=write:error={error}:when=2");
+        let server = Server::new().strace(["-e", &fault]).start();
+        server.wait_log(&format!(":{}", server.port()));
+    }
+}
+
 /// A kernel before Linux 5.18 starts a program without any argument, not even
 /// its name, if it is told to. Newer ones put in an empty name: it is taken out
 /// again, as it was.
