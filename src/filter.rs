@@ -125,13 +125,13 @@ pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
                 program[at + 1] = Step::Is(value, 1, 0);
                 at += 1;
             }
-            let (not_low, not_high) = (skip(at + 1, kill), skip(at + 3, kill));
-            let is_high = if condition == conditions.len() { skip(at + 3, allow) } else { 0 };
+            let (off_low, off_high) = (skip(at + 1, kill), skip(at + 3, kill));
+            let on_high = if condition == conditions.len() { skip(at + 3, allow) } else { 0 };
             let (low, high) = match value {
                 Exactly(value) | Either(_, value) => {
-                    (Step::Is(value, 0, not_low), Step::Is(0, is_high, not_high))
+                    (Step::Is(value, 0, off_low), Step::Is(0, on_high, off_high))
                 }
-                Token => (Step::IsTokenLow(0, not_low), Step::IsTokenHigh(is_high, not_high)),
+                Token => (Step::IsTokenLow(0, off_low), Step::IsTokenHigh(on_high, off_high)),
             };
             program[at + 1] = low;
             program[at + 2] = Step::Load(ARGUMENTS + 8 * argument + 4);

@@ -66,7 +66,7 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
 impl Server<'_> {
     /// Accepts the next client and serves it.
     fn accept(&mut self) {
-        let again = mem::take(&mut self.forbidden);
+        let forbidden_before = mem::take(&mut self.forbidden);
         match accept() {
             Ok(client) if is_one_too_many(self.config, &client) => {
                 if let Some(more) = self.lines.refused.due() {
@@ -90,7 +90,7 @@ impl Server<'_> {
             ) => {}
             // A firewall has forbidden this connection. But twice in a row, it may be a
             // sandbox that forbids accept itself.
-            Err(Errno::PERM | Errno::OPNOTSUPP) if !again => self.forbidden = true,
+            Err(Errno::PERM | Errno::OPNOTSUPP) if !forbidden_before => self.forbidden = true,
             // It will never listen again: somebody who has it, too, has shut it down, or
             // the administrator has destroyed it.
             Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {

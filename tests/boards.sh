@@ -188,7 +188,7 @@ carry() {
     build $arm64 $armv6
     crowd $arm64 $armv6
     {
-        echo '| machine | memory, MiB | free, MiB | a client, KiB | clients | what is short |'
+        echo '| machine | memory, MiB | free, MiB | a client, KiB | clients | what holds the next one back |'
         echo '|---|---|---|---|---|---|'
         $run carry armv6 armv6=target/$armv6/release/rot13d target/crowd/$armv6/release/crowd 32 64 128
         $run carry aarch64 aarch64=target/$arm64/release/rot13d target/crowd/$arm64/release/crowd 64 128

@@ -32,7 +32,7 @@ const MAPPING: usize = 64 * 1024;
 const STACK_TOP: usize = MAPPING - 2 * 4096 + 1024;
 
 const _: () = assert!(STACK_TOP + SESSION_ROOM <= MAPPING && STACK_TOP.is_multiple_of(16));
-// A signal frame, and what the session itself needs.
+// Room for the largest signal frame (20 KiB) and for the session.
 const _: () = assert!(STACK_TOP >= 32 * 1024);
 
 /// The top of a child's stack.
