@@ -364,7 +364,10 @@ fn timer_of_the_starter_does_not_end_a_client_that_is_served_alone() {
     let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
     let server = Server::new().exactly(["-i"]).ready(Ready::Unknown);
-    let server = server.stdin(OwnedFd::from(socket));
+    // Blocked, since on a busy machine it may come before the server's first instruction.
+    let server = server
+        .stdin(OwnedFd::from(socket))
+        .blocked_signal(libc::SIGALRM);
     let mut server = with_timer(server, libc::ITIMER_REAL, MOMENT, MOMENT).start();
     client.exchange(LINE);
     thread::sleep(MOMENT * 8);

@@ -484,6 +484,8 @@ fn full_disk_stops_nothing_and_is_used_again() {
             let watch = Watch::start(&stderr);
             let server = place.server("a file on a full disk", stderr).start();
             assert_serves(&server);
+            // Its last message has come to nothing as well.
+            server.wait_accepting();
             assert_eq!(log.metadata().unwrap().len(), 0, "there is no room");
             rest.set_len(0).unwrap();
             let client = served(&server);
