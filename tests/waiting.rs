@@ -197,15 +197,15 @@ fn few_wake_ups_while_it_waits() {
 /// alone. Old kernels lack the new ones, new kernels may lack the old ones.
 const MISSING: [&[&str]; 11] = [
     &["futex"],
-    &["futex", "futex_time64", "futex_wait"],
+    &["futex", "futex_wait"],
     &["poll"],
-    &["ppoll", "ppoll_time64"],
-    &["poll", "ppoll", "ppoll_time64"],
+    &["ppoll"],
+    &["poll", "ppoll"],
     &["nanosleep"],
-    &["nanosleep", "clock_nanosleep", "clock_nanosleep_time64"],
-    &["select", "pselect6", "pselect6_time64"],
+    &["nanosleep", "clock_nanosleep"],
+    &["select", "pselect6"],
     &["epoll_wait", "epoll_pwait", "epoll_pwait2"],
-    &["rt_sigtimedwait", "rt_sigtimedwait_time64"],
+    &["rt_sigtimedwait"],
     &["pause", "rt_sigsuspend"],
 ];
 
@@ -256,14 +256,8 @@ fn call_with_which_it_waits_is_missing() {
 #[test]
 fn several_calls_with_which_it_waits_are_missing() {
     let sets: [&[&str]; 2] = [
-        &[
-            "futex",
-            "futex_time64",
-            "nanosleep",
-            "clock_nanosleep",
-            "clock_nanosleep_time64",
-        ],
-        &["futex", "futex_time64", "poll", "ppoll", "ppoll_time64"],
+        &["futex", "nanosleep", "clock_nanosleep"],
+        &["futex", "poll", "ppoll"],
     ];
     assert_waits_lacking(&cases(sets));
 }
@@ -272,14 +266,9 @@ fn several_calls_with_which_it_waits_are_missing() {
 /// not spin.
 #[test]
 fn every_call_for_a_pause_is_missing() {
-    assert_waits_lacking(&cases([&[
-        "poll",
-        "ppoll",
-        "ppoll_time64",
-        "nanosleep",
-        "clock_nanosleep",
-        "clock_nanosleep_time64",
-    ][..]]));
+    assert_waits_lacking(&cases([
+        &["poll", "ppoll", "nanosleep", "clock_nanosleep"][..]
+    ]));
 }
 
 /// Boards of 32 bits whose kernel has no times of 32 bits (`CONFIG_COMPAT_32BIT_TIME`):
@@ -389,7 +378,7 @@ fn clock_is_missing() {
     // (sysinfo is in every kernel.)
     let sets: [&[&str]; 2] = [
         &["time", "gettimeofday"],
-        &["time", "gettimeofday", "clock_gettime", "clock_gettime64"],
+        &["time", "gettimeofday", "clock_gettime"],
     ];
     let mut cases = cases(sets);
     cases.retain(|(_, wait)| matches!(wait, Descriptor | Process));

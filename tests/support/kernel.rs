@@ -6,53 +6,44 @@ use std::io;
 
 use super::{Builder, is_for_x86_64};
 
-/// A system call by its name, with its number for x86_64 and for i386; -1 where
-/// there is none.
-type Call = (&'static str, i64, i64);
+/// A system call by its name, with its number for x86_64.
+type Call = (&'static str, u32);
 
 /// Those that a server may wait, measure time or be told to end with, and what
 /// else a kernel may have been built without.
 #[rustfmt::skip]
-const CALLS: [Call; 35] = [
-    ("accept", 43, -1),
-    ("alarm", 37, 27),
-    ("clock_gettime", 228, 265),
-    ("clock_gettime64", -1, 403),
-    ("clock_nanosleep", 230, 267),
-    ("clock_nanosleep_time64", -1, 407),
-    ("close_range", 436, 436),
-    ("epoll_pwait", 281, 319),
-    ("epoll_pwait2", 441, 441),
-    ("epoll_wait", 232, 256),
-    ("futex", 202, 240),
-    ("futex_time64", -1, 422),
-    ("futex_wait", 455, 455),
-    ("getitimer", 36, 105),
-    ("gettimeofday", 96, 78),
-    ("madvise", 28, 219),
-    ("nanosleep", 35, 162),
-    ("pause", 34, 29),
-    ("poll", 7, 168),
-    ("ppoll", 271, 309),
-    ("ppoll_time64", -1, 414),
-    ("prctl", 157, 172),
-    ("pselect6", 270, 308),
-    ("pselect6_time64", -1, 413),
-    ("rt_sigsuspend", 130, 179),
-    ("rt_sigtimedwait", 128, 177),
-    ("rt_sigtimedwait_time64", -1, 421),
-    ("select", 23, 142),
-    ("setitimer", 38, 104),
-    ("sysinfo", 99, 116),
-    ("time", 201, 13),
-    ("timer_create", 222, 259),
-    ("timer_settime", 223, 260),
-    ("timer_settime64", -1, 409),
-    ("timerfd_create", 283, 322),
+const CALLS: &[Call] = &[
+    ("accept", 43),
+    ("alarm", 37),
+    ("clock_gettime", 228),
+    ("clock_nanosleep", 230),
+    ("close_range", 436),
+    ("epoll_pwait", 281),
+    ("epoll_pwait2", 441),
+    ("epoll_wait", 232),
+    ("futex", 202),
+    ("futex_wait", 455),
+    ("getitimer", 36),
+    ("gettimeofday", 96),
+    ("madvise", 28),
+    ("nanosleep", 35),
+    ("pause", 34),
+    ("poll", 7),
+    ("ppoll", 271),
+    ("prctl", 157),
+    ("pselect6", 270),
+    ("rt_sigsuspend", 130),
+    ("rt_sigtimedwait", 128),
+    ("select", 23),
+    ("setitimer", 38),
+    ("sysinfo", 99),
+    ("time", 201),
+    ("timer_create", 222),
+    ("timer_settime", 223),
+    ("timerfd_create", 283),
 ];
 
 const ARCH_X86_64: u32 = 0xc000_003e;
-const ARCH_I386: u32 = 0x4000_0003;
 
 /// Whether a filter can play a kernel for this server: an emulator would be the
 /// one that lacks the calls.
@@ -106,28 +97,18 @@ fn with_filter(server: Builder, mut filter: Vec<libc::sock_filter>) -> Builder {
 /// In a kernel where these calls end with `error`: ENOSYS says that there is no
 /// such call.
 pub fn failing(server: Builder, calls: &[&str], error: i32) -> Builder {
-    let mut filter = Vec::new();
-    let known = |name: &&str| -> Call {
-        let call = CALLS.into_iter().find(|call| call.0 == *name);
-        call.unwrap_or_else(|| panic!("{name}: what number?"))
+    let number = |name: &&str| -> u32 {
+        let call = CALLS.iter().find(|call| call.0 == *name);
+        call.unwrap_or_else(|| panic!("{name}: what number?")).1
     };
-    let calls: Vec<Call> = calls.iter().map(known).collect();
-    let numbers = |of: fn(&Call) -> i64| -> Vec<i64> {
-        let numbers = calls.iter().map(of);
-        numbers.filter(|&number| number >= 0).collect()
-    };
-    let failure = give(libc::SECCOMP_RET_ERRNO | error as u32);
-    for (arch, numbers) in [
-        (ARCH_X86_64, numbers(|call| call.1)),
-        (ARCH_I386, numbers(|call| call.2)),
-    ] {
-        filter.push(load(4));
-        filter.push(unless(arch, 1 + 2 * numbers.len() as u8));
-        filter.push(load(0));
-        for number in numbers {
-            filter.push(unless(number as u32, 1));
-            filter.push(failure);
-        }
+    let mut filter = vec![
+        load(4),
+        unless(ARCH_X86_64, 1 + 2 * calls.len() as u8),
+        load(0),
+    ];
+    for number in calls.iter().map(number) {
+        filter.push(unless(number, 1));
+        filter.push(give(libc::SECCOMP_RET_ERRNO | error as u32));
     }
     filter.push(give(libc::SECCOMP_RET_ALLOW));
     with_filter(server, filter)

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -148,38 +147,13 @@ enum Call {
 /// is in another one, or is gone.
 fn blocked_in(pid: i32) -> Option<Call> {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let mut fields = text.split_whitespace();
-    let number = fields.next()?.parse().ok()?;
-    let call = if is_of_32_bits(pid)? {
-        call_of_i386(number, fields.next()?)
-    } else {
-        match number {
-            libc::SYS_read | libc::SYS_recvfrom => Some(Call::Read),
-            libc::SYS_write | libc::SYS_sendto => Some(Call::Write),
-            libc::SYS_accept | libc::SYS_accept4 => Some(Call::Accept),
-            _ => None,
-        }
+    let call = match text.split_whitespace().next()?.parse().ok()? {
+        libc::SYS_read | libc::SYS_recvfrom => Some(Call::Read),
+        libc::SYS_write | libc::SYS_sendto => Some(Call::Write),
+        libc::SYS_accept | libc::SYS_accept4 => Some(Call::Accept),
+        _ => None,
     };
     call.filter(|_| stat(pid).is_some_and(|stat| stat.state == 'S'))
-}
-
-/// The same of a program of 32 bits on x86_64, which has the numbers of i386:
-/// those of sockets are the first argument of one call.
-fn call_of_i386(number: i64, first: &str) -> Option<Call> {
-    match (number, first) {
-        (3, _) => Some(Call::Read),
-        (4, _) => Some(Call::Write),
-        (102, "0x5") => Some(Call::Accept),
-        _ => None,
-    }
-}
-
-/// By the header of its file: elf(5), `EI_CLASS`.
-fn is_of_32_bits(pid: i32) -> Option<bool> {
-    let mut header = [0; 5];
-    let mut file = fs::File::open(format!("/proc/{pid}/exe")).ok()?;
-    file.read_exact(&mut header).ok()?;
-    Some(header[4] == 1)
 }
 
 /// Asleep, waiting for bytes of its client.
