@@ -390,17 +390,23 @@ fn socket_pair_will_do() {
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
-#[test]
-fn nothing_but_echo_reaches_a_client_that_is_stdout_and_stderr_too() {
-    let (mut client, socket) = connection();
-    let mut server = serve_only(socket.try_clone().unwrap(), &["-v", "-1"])
-        .stdout(OwnedFd::from(socket.try_clone().unwrap()))
-        .stderr(OwnedFd::from(socket))
-        .start();
+/// It hears its line, its end and nothing else; then the server ends in order.
+#[track_caller]
+fn assert_served_to_its_end(mut client: TcpStream, mut server: Server) {
     client.exchange(LINE);
     client.half_close();
     client.assert_end();
     assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn nothing_but_echo_reaches_a_client_that_is_stdout_and_stderr_too() {
+    let (client, socket) = connection();
+    let server = serve_only(socket.try_clone().unwrap(), &["-v", "-1"])
+        .stdout(OwnedFd::from(socket.try_clone().unwrap()))
+        .stderr(OwnedFd::from(socket))
+        .start();
+    assert_served_to_its_end(client, server);
 }
 
 /// A kernel that does not say which socket a descriptor is (rot13d(8), NOTES).
@@ -410,13 +416,10 @@ fn nothing_but_echo_reaches_a_client_that_is_stderr_too_in_an_old_kernel() {
         println!("an emulator has sockets of its own: not tried");
         return;
     }
-    let (mut client, socket) = connection();
+    let (client, socket) = connection();
     let server = serve_only(socket.try_clone().unwrap(), &["-v"]).stderr(OwnedFd::from(socket));
-    let mut server = without_cookies(server).start();
-    client.exchange(LINE);
-    client.half_close();
-    client.assert_end();
-    assert_eq!(server.wait_exit().code(), Some(0));
+    let server = without_cookies(server).start();
+    assert_served_to_its_end(client, server);
 }
 
 /// What is missing here is told as well, but not to the client.
@@ -426,14 +429,11 @@ fn nothing_but_echo_reaches_a_client_that_is_stderr_in_a_kernel_that_lacks_much(
         println!("an emulator has these calls of its own: not tried");
         return;
     }
-    let (mut client, socket) = connection();
+    let (client, socket) = connection();
     let server = serve_only(socket.try_clone().unwrap(), &["-v", "-T", "60", "-k", "60"]);
     let server = server.stderr(OwnedFd::from(socket));
-    let mut server = lacking(server, &["setitimer", "madvise"]).start();
-    client.exchange(LINE);
-    client.half_close();
-    client.assert_end();
-    assert_eq!(server.wait_exit().code(), Some(0));
+    let server = lacking(server, &["setitimer", "madvise"]).start();
+    assert_served_to_its_end(client, server);
 }
 
 #[test]
