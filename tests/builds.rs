@@ -7,12 +7,11 @@ use std::process::{Command, Output};
 use std::{env, fs};
 
 use crate::support::tree::{Tree, succeeded};
-use crate::support::{Dialogue, Scratch, Server, binary, runner, tool};
+use crate::support::{Dialogue, Scratch, Server, binary, cargo, runner, tool};
 
 /// Builds a copy with these variables and arguments of cargo.
 fn build(tree: &Tree, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = tree.command(cargo);
+    let mut command = tree.command(cargo());
     command.args(["build", "--release"]).args(arguments);
     command.envs(variables.iter().copied());
     command.output().expect("cargo runs")
@@ -114,7 +113,7 @@ impl Way {
     fn build(&self, tree: &Tree) -> PathBuf {
         let mut command = match self.by {
             By::Cargo => {
-                let mut cargo = tree.command(env::var("CARGO").unwrap_or("cargo".into()));
+                let mut cargo = tree.command(cargo());
                 cargo.args(["build", "--release"]);
                 cargo.args(self.target.iter().flat_map(|target| ["--target", target]));
                 cargo
@@ -300,8 +299,7 @@ fn from_another_folder() {
     let scratch = Scratch::new();
     let tree = Tree::copy_to(scratch.path("tree"));
     let manifest = tree.path("Cargo.toml");
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = tree.command(cargo);
+    let mut command = tree.command(cargo());
     command
         .current_dir("/")
         .args(["build", "--release", "--manifest-path"]);

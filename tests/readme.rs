@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::tree::succeeded;
-use crate::support::{Dialogue, Server, binary, eventually, is_for_x86_64, tool};
+use crate::support::{Dialogue, Server, binary, cargo, eventually, is_for_x86_64, tool};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -57,8 +57,7 @@ fn run_with_client(words: &[&str]) -> String {
 
 /// The build with symbols, where the README has it.
 fn with_symbols() -> PathBuf {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(cargo());
     command.args(
         "rustc --release --bin rot13d --target-dir target/symbols -- -Cstrip=none".split(' '),
     );

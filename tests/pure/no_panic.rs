@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Output;
 use std::{env, fs};
 
-use crate::support::Scratch;
 use crate::support::tree::Tree;
+use crate::support::{Scratch, cargo};
 
 const PROGRAM: &str = include_str!("no_panic/main.rs");
 const MODULES: [&str; 6] = ["address", "args", "line", "message", "rot13", "usage"];
@@ -37,8 +37,7 @@ fn tree(scratch: &Scratch) -> Tree {
 /// Links the program as the release profile says, but for the optimisation level of
 /// the library and the program.
 fn link(tree: &Tree, opt_level: &str) -> Output {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = tree.command(cargo);
+    let mut command = tree.command(cargo());
     command
         .args(["build", "--release", "--bin", "rot13d", "--config"])
         // The dependencies are built once.

@@ -102,6 +102,11 @@ pub fn rot13(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// The cargo that runs this, or else the one in the path.
+pub fn cargo() -> PathBuf {
+    env::var_os("CARGO").map_or("cargo".into(), PathBuf::from)
+}
+
 /// The server under test, brought up to date once per run.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -110,8 +115,7 @@ pub fn binary() -> &'static Path {
             return fs::canonicalize(&path).unwrap_or_else(|e| panic!("ROT13D={path:?}: {e}"));
         }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
+        let status = Command::new(cargo())
             .args(["build", "--release", "--quiet", "--target-dir"])
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
-use super::{tool, unpacked_tools};
+use super::{cargo, tool, unpacked_tools};
 
 /// What git has or would add.
 pub struct Tree(PathBuf);
@@ -71,8 +71,7 @@ impl Tree {
     }
 
     pub fn cargo(&self, args: &[&str]) -> Output {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = self.command(PathBuf::from(cargo)).args(args).output();
+        let output = self.command(cargo()).args(args).output();
         output.expect("cargo runs")
     }
 }
