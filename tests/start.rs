@@ -6,14 +6,14 @@
 //! on time that silently do nothing (linuxboot/mainboards 33).
 
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
 use crate::support::kernel::{can_be_played, lacking};
 use crate::support::network::in_own_network;
-use crate::support::pipes::{CAPACITY, full_pipe};
+use crate::support::pipes::{CAPACITY, full_pipe, set_flags};
 use crate::support::ptrace::Traced;
 use crate::support::{
     Builder, Dialogue, Ready, Server, eventually, found, is_for_x86_64, proc, runner,
@@ -102,9 +102,7 @@ fn second_signal_needs_no_timer() {
 fn readiness_line_waits_for_room() {
     for flags in [0, libc::O_NONBLOCK] {
         let (mut reader, writer) = full_pipe();
-        // SAFETY: touches no memory.
-        let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
-        assert_eq!(result, 0);
+        set_flags(&writer, flags);
         let server = Server::new()
             .exactly(["-1", "127.0.0.1", "0"])
             .ready(Ready::Log)
@@ -128,9 +126,7 @@ fn readiness_line_waits_for_room() {
 fn signal_ends_the_wait_for_the_reader_of_the_readiness_line() {
     for flags in [0, libc::O_NONBLOCK] {
         let (_reader, writer) = full_pipe();
-        // SAFETY: touches no memory.
-        let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
-        assert_eq!(result, 0);
+        set_flags(&writer, flags);
         let mut server = Server::new()
             .exactly(["-1", "127.0.0.1", "0"])
             .ready(Ready::Log)
@@ -146,9 +142,7 @@ fn signal_ends_the_wait_for_the_reader_of_the_readiness_line() {
 fn reader_of_the_readiness_line_who_gives_up_stops_nothing() {
     for flags in [0, libc::O_NONBLOCK] {
         let (reader, writer) = full_pipe();
-        // SAFETY: touches no memory.
-        let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
-        assert_eq!(result, 0);
+        set_flags(&writer, flags);
         let server = Server::new()
             .exactly(["-1", "127.0.0.1", "0"])
             .ready(Ready::Log)
@@ -166,9 +160,7 @@ fn version_and_usage_wait_for_room() {
     for (option, start) in [("-V", "rot13d "), ("-h", "usage: rot13d ")] {
         for flags in [0, libc::O_NONBLOCK] {
             let (mut reader, writer) = full_pipe();
-            // SAFETY: touches no memory.
-            let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) };
-            assert_eq!(result, 0);
+            set_flags(&writer, flags);
             let mut server = Server::new()
                 .exactly([option])
                 .ready(Ready::Unknown)

@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::support::crowd::{LINE, all_served_to_their_end, crowd, served};
 use crate::support::kernel::{mount_tmpfs, private_mounts, without_proc};
 use crate::support::network::in_own_network;
-use crate::support::pipes::{CAPACITY, full_pipe, pipe};
+use crate::support::pipes::{CAPACITY, full_pipe, pipe, set_flags};
 use crate::support::terminal::{Terminal, control_by_stderr};
 use crate::support::{
     Builder, Dialogue, Lines, Ready, Scratch, Server, eventually, found, holds_within,
@@ -313,9 +313,7 @@ impl Drop for End<'_> {
 fn pipe_that_its_owner_made_non_blocking_stays_so() {
     for place in EVERYWHERE {
         let (reader, writer) = pipe();
-        // SAFETY: touches no memory.
-        let result = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-        assert_eq!(result, 0);
+        set_flags(&writer, libc::O_NONBLOCK);
         let own = writer.try_clone().unwrap();
         let server = place.server("a pipe that does not block", writer).start();
         assert_serves(&server);
@@ -638,9 +636,7 @@ fn kernel_log_has_the_messages() {
         let watch = Watch::start(&stderr);
         let server = place.server("the kernel's log", stderr).start();
         let wanted = format!(";rot13d: listening on 127.0.0.1:{}\n", server.port());
-        // SAFETY: touches no memory.
-        let result = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-        assert_eq!(result, 0);
+        set_flags(&reader, libc::O_NONBLOCK);
         found("the message is in the kernel's log", || {
             let mut record = [0; 8192];
             let count = reader.read(&mut record).ok()?;

@@ -17,6 +17,14 @@ pub fn pipe() -> (File, OwnedFd) {
     (File::from(OwnedFd::from(reader)), writer.into())
 }
 
+/// Gives the open file description these flags, fcntl(2): `O_NONBLOCK`, or 0 for none.
+#[track_caller]
+pub fn set_flags(file: &impl AsRawFd, flags: libc::c_int) {
+    // SAFETY: touches no memory.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) };
+    assert_eq!(result, 0);
+}
+
 /// One that takes no byte more: it is full of dots.
 pub fn full_pipe() -> (File, OwnedFd) {
     let (reader, writer) = pipe();
