@@ -4,6 +4,7 @@
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::ops::Range;
+use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use libc::c_char;
 
@@ -58,8 +59,10 @@ pub unsafe extern "C" fn start(initial_stack: *const usize) -> ! {
         let random = auxv.get(libc::AT_RANDOM as usize) as *const usize;
         assert!(!random.is_null(), "Linux 2.6.29 and later hands over random bytes");
         super::TOKEN.store(random.read_unaligned(), Relaxed);
-        let (argc, argv) = (*initial_stack, initial_stack.add(1).cast());
-        Process { argc, argv, code: code(&auxv) }
+        // There is at least one of them, mapped with the code.
+        let header = &*(auxv.get(libc::AT_PHDR as usize) as *const ProgramHeader);
+        let code = code(header, auxv.get(libc::AT_PAGESZ as usize));
+        Process { argc: *initial_stack, argv: initial_stack.add(1).cast(), code }
     };
     crate::main(process)
 }
@@ -105,24 +108,16 @@ type ProgramHeader = libc::Elf64_Phdr;
 #[cfg(target_pointer_width = "32")]
 type ProgramHeader = libc::Elf32_Phdr;
 
-/// Where the executable segment is in memory, in whole pages. It begins with the
-/// ELF header, which the program headers follow; it has the first of them (see
+/// Where the executable segment is in memory, in whole pages of `page` bytes. It begins
+/// with the ELF header, which the program headers follow; it has the first of them (see
 /// `src/layout.ld`).
-///
-/// # Safety
-///
-/// `auxv` is that of this process.
-unsafe fn code(auxv: &Auxv) -> Range<usize> {
-    let page = auxv.get(libc::AT_PAGESZ as usize);
-    let headers = auxv.get(libc::AT_PHDR as usize);
-    // SAFETY: there is at least one of them, mapped with the code.
-    let header = unsafe { &*(headers as *const ProgramHeader) };
-    if header.p_flags & libc::PF_X == 0 {
+fn code(first: &ProgramHeader, page: usize) -> Range<usize> {
+    if first.p_flags & libc::PF_X == 0 {
         // Not this program: then nothing is kept from the children, and it says so.
         return 0..usize::MAX;
     }
-    let start = headers & !(page - 1);
-    let end = start + (header.p_vaddr + header.p_memsz) as usize;
+    let start = ptr::from_ref(first).addr() & !(page - 1);
+    let end = start + (first.p_vaddr + first.p_memsz) as usize;
     start..(end + page - 1) & !(page - 1)
 }
 
