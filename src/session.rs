@@ -20,7 +20,7 @@ pub extern "C" fn run(
     idle: u32,
     lifetime: u32,
 ) -> ! {
-    let socket = sys::socket_of_child(socket);
+    let socket = sys::descriptor(socket);
     sys::close(LISTENER);
     sys::signals::unblock_signals();
     if lifetime > 0 {

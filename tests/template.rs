@@ -33,7 +33,7 @@ pub extern "C" fn run(
     _idle: u32,
     _lifetime: u32,
 ) -> ! {
-    let socket = sys::socket_of_child(socket);
+    let socket = sys::descriptor(socket);
     sys::close(LISTENER);
     sys::signals::unblock_signals();
     let mut line = *b"00:00:00\n";

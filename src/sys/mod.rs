@@ -35,9 +35,12 @@ pub const STDIN: BorrowedFd<'static> = descriptor(0);
 pub const STDOUT: BorrowedFd<'static> = descriptor(1);
 pub const STDERR: BorrowedFd<'static> = descriptor(2);
 
-const fn descriptor(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: 0 to 3 are closed by nobody who goes on using them; a call that
-    // finds one closed fails with EBADF, which is expected of the listener.
+/// A descriptor that has no owner: one of these, or the socket that a child was started
+/// with (see [`fork`]).
+pub const fn descriptor(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: 0 to 3 are closed by nobody who goes on using them; a call that finds one
+    // closed fails with EBADF, which is expected of the listener. A child's socket is
+    // closed at its end.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -67,7 +70,7 @@ fn check(result: isize) -> Result<i32> {
 /// What the arguments point to must be as that call wants it.
 unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall(number as usize, [a, b, c, d]) }).map(drop)
+    check(unsafe { arch::syscall(number as usize, [a, b, c, d], &0) }).map(drop)
 }
 
 /// The same with the token in the fifth argument, which the call does not use.
@@ -77,8 +80,7 @@ unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> Result
 /// As of [`call`].
 unsafe fn call_with_token(number: c_long, a: usize, b: usize, c: usize, d: usize) -> Result<()> {
     // SAFETY: the caller's.
-    check(unsafe { arch::syscall_with_token(number as usize, [a, b, c, d], TOKEN.as_ptr()) })
-        .map(drop)
+    check(unsafe { arch::syscall(number as usize, [a, b, c, d], TOKEN.as_ptr()) }).map(drop)
 }
 
 /// Exit code of a server to which the system has refused something that it needs, and of
@@ -158,10 +160,4 @@ pub fn install_filter(filter: &[Instruction]) -> Result<()> {
         let (option, mode) = (libc::PR_SET_SECCOMP as usize, libc::SECCOMP_MODE_FILTER as usize);
         call(libc::SYS_prctl, option, mode, program, 0)
     }
-}
-
-/// The socket that a child was started with: see [`fork`].
-pub fn socket_of_child(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the child has it from its parent, and it is closed at the child's end.
-    unsafe { BorrowedFd::borrow_raw(number) }
 }

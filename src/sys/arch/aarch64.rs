@@ -40,47 +40,24 @@ pub unsafe extern "C" fn restore_signal() -> ! {
     )
 }
 
-/// A system call with up to four arguments.
+/// A system call with four arguments and a fifth, which may be the token: it goes from
+/// memory into its register here and is wiped after the call.
 ///
 /// # Safety
 ///
-/// That of the call itself.
-pub unsafe fn syscall(number: usize, arguments: [usize; 4]) -> isize {
+/// That of the call itself; `fifth` can be read.
+pub unsafe fn syscall(number: usize, arguments: [usize; 4], fifth: *const usize) -> isize {
     let [a, b, c, d] = arguments;
     let result;
     // SAFETY: the ABI above; what the call does is the caller's to answer for.
     unsafe {
         asm!(
-            "svc 0",
-            in("x8") number,
-            inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// A system call with the token in the fifth argument.
-///
-/// # Safety
-///
-/// That of the call itself; `token` can be read.
-pub unsafe fn syscall_with_token(
-    number: usize,
-    arguments: [usize; 4],
-    token: *const usize,
-) -> isize {
-    let [a, b, c, d] = arguments;
-    let result;
-    // SAFETY: as for `syscall`.
-    unsafe {
-        asm!(
-            "ldr x4, [x4]",  // the token
+            "ldr x4, [x4]",  // the fifth argument
             "svc 0",
             "mov x4, xzr",   // and nothing is left of it
             in("x8") number,
             inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d,
-            inlateout("x4") token => _,
+            inlateout("x4") fifth => _,
             options(nostack),
         );
     }

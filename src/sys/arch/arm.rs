@@ -47,12 +47,13 @@ pub unsafe extern "C" fn restore_signal() -> ! {
     )
 }
 
-/// A system call with up to four arguments.
+/// A system call with four arguments and a fifth, which may be the token: it goes from
+/// memory into its register here and is wiped after the call.
 ///
 /// # Safety
 ///
-/// That of the call itself.
-pub unsafe fn syscall(number: usize, arguments: [usize; 4]) -> isize {
+/// That of the call itself; `fifth` can be read.
+pub unsafe fn syscall(number: usize, arguments: [usize; 4], fifth: *const usize) -> isize {
     let [a, b, c, d] = arguments;
     let result;
     // SAFETY: the ABI above; what the call does is the caller's to answer for.
@@ -60,41 +61,13 @@ pub unsafe fn syscall(number: usize, arguments: [usize; 4]) -> isize {
         asm!(
             "mov r12, r7",   // saved
             "mov r7, r5",    // the number
-            "svc #0",
-            "mov r7, r12",
-            in("r5") number,
-            inlateout("r0") a => result, in("r1") b, in("r2") c, in("r3") d,
-            out("r12") _,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// A system call with the token in the fifth argument.
-///
-/// # Safety
-///
-/// That of the call itself; `token` can be read.
-pub unsafe fn syscall_with_token(
-    number: usize,
-    arguments: [usize; 4],
-    token: *const usize,
-) -> isize {
-    let [a, b, c, d] = arguments;
-    let result;
-    // SAFETY: as for `syscall`.
-    unsafe {
-        asm!(
-            "mov r12, r7",   // saved
-            "mov r7, r5",    // the number
-            "ldr r4, [r4]",  // the token
+            "ldr r4, [r4]",  // the fifth argument
             "svc #0",
             "mov r4, #0",    // and nothing is left of it
             "mov r7, r12",
             in("r5") number,
             inlateout("r0") a => result, in("r1") b, in("r2") c, in("r3") d,
-            inlateout("r4") token => _,
+            inlateout("r4") fifth => _,
             out("r12") _,
             options(nostack),
         );

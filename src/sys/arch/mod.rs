@@ -7,7 +7,6 @@
 //! | `rot13d_start` | the entry point: moves to the parent's stack, calls [`start`] |
 //! | `restore_signal` | where a signal handler returns to; on riscv64, what calls it |
 //! | `syscall` | any system call |
-//! | `syscall_with_token` | the same with the token in the fifth argument |
 //! | `clone_with_token` | clone(2) onto the stack of a child, and its first steps |
 //!
 //! [`start`]: super::start::start

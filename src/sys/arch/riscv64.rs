@@ -43,47 +43,24 @@ pub unsafe extern "C" fn restore_signal<H: Handler>() -> ! {
     )
 }
 
-/// A system call with up to four arguments.
+/// A system call with four arguments and a fifth, which may be the token: it goes from
+/// memory into its register here and is wiped after the call.
 ///
 /// # Safety
 ///
-/// That of the call itself.
-pub unsafe fn syscall(number: usize, arguments: [usize; 4]) -> isize {
+/// That of the call itself; `fifth` can be read.
+pub unsafe fn syscall(number: usize, arguments: [usize; 4], fifth: *const usize) -> isize {
     let [a, b, c, d] = arguments;
     let result;
     // SAFETY: the ABI above; what the call does is the caller's to answer for.
     unsafe {
         asm!(
-            "ecall",
-            in("a7") number,
-            inlateout("a0") a => result, in("a1") b, in("a2") c, in("a3") d,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// A system call with the token in the fifth argument.
-///
-/// # Safety
-///
-/// That of the call itself; `token` can be read.
-pub unsafe fn syscall_with_token(
-    number: usize,
-    arguments: [usize; 4],
-    token: *const usize,
-) -> isize {
-    let [a, b, c, d] = arguments;
-    let result;
-    // SAFETY: as for `syscall`.
-    unsafe {
-        asm!(
-            "ld a4, 0(a4)",  // the token
+            "ld a4, 0(a4)",  // the fifth argument
             "ecall",
             "mv a4, zero",   // and nothing is left of it
             in("a7") number,
             inlateout("a0") a => result, in("a1") b, in("a2") c, in("a3") d,
-            inlateout("a4") token => _,
+            inlateout("a4") fifth => _,
             options(nostack),
         );
     }

@@ -38,48 +38,24 @@ pub unsafe extern "C" fn restore_signal() -> ! {
     )
 }
 
-/// A system call with up to four arguments.
+/// A system call with four arguments and a fifth, which may be the token: it goes from
+/// memory into its register here and is wiped after the call.
 ///
 /// # Safety
 ///
-/// That of the call itself.
-pub unsafe fn syscall(number: usize, arguments: [usize; 4]) -> isize {
+/// That of the call itself; `fifth` can be read.
+pub unsafe fn syscall(number: usize, arguments: [usize; 4], fifth: *const usize) -> isize {
     let [a, b, c, d] = arguments;
     let result;
     // SAFETY: the ABI above; what the call does is the caller's to answer for.
     unsafe {
         asm!(
-            "syscall",
-            inlateout("rax") number => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// A system call with the token in the fifth argument.
-///
-/// # Safety
-///
-/// That of the call itself; `token` can be read.
-pub unsafe fn syscall_with_token(
-    number: usize,
-    arguments: [usize; 4],
-    token: *const usize,
-) -> isize {
-    let [a, b, c, d] = arguments;
-    let result;
-    // SAFETY: as for `syscall`.
-    unsafe {
-        asm!(
-            "mov r8, [r8]",  // the token
+            "mov r8, [r8]",  // the fifth argument
             "syscall",
             "xor r8d, r8d",  // and nothing is left of it
             inlateout("rax") number => result,
             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
-            inlateout("r8") token => _,
+            inlateout("r8") fifth => _,
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
