@@ -69,16 +69,19 @@ build() {
     done
 }
 
-# The table of sizes, as the README has it.
+# The table of sizes, as the README has it. A target whose library could not be had as
+# it comes with Rust has other sizes, and says so.
 sizes() {
-    rustc -V | sed 's/ (.*//; s/.*/Bytes, with &:/'
+    rustc -V | sed 's/.*/Bytes, with &:/'
     echo
     echo "| target | file | text | data | bss |"
     echo "|---|---|---|---|---|"
     for target; do
         file=target/$target/release/rot13d
-        size "$file" | awk -v target="$target" -v bytes="$(stat -c %s "$file")" \
-            'NR == 2 { printf "| `%s` | %d | %d | %d | %d |\n", target, bytes, $1, $2, $3 }'
+        name="\`$target\`"
+        [ ! -e "target/refused/$target" ] || name="$name, library built from source"
+        size "$file" | awk -v name="$name" -v bytes="$(stat -c %s "$file")" \
+            'NR == 2 { printf "| %s | %d | %d | %d | %d |\n", name, bytes, $1, $2, $3 }'
     done
 }
 
@@ -92,12 +95,19 @@ report() {
     elif [ "$(echo "$shown" | head -n 1)" != "$(head -n 1 target/boards.md)" ]; then
         echo "(not compared with the README's, which are of another compiler)"
     else
-        # Each line that is here must stand there.
+        # Each line that is here must stand there, unless the target has another library there.
         while read -r line; do
-            if ! echo "$shown" | grep -qxF -- "$line"; then
-                echo "boards.sh: the README has other sizes: make boards UPDATE=1" >&2
-                exit 1
+            if echo "$shown" | grep -qxF -- "$line"; then
+                continue
             fi
+            name=$(echo "$line" | cut -d '|' -f 2)
+            target=${name%\`*}\`
+            if echo "$shown" | grep -F -- "|$target" | grep -qvF -- "|$name|"; then
+                echo "(not compared for$target: the README has it with another library)"
+                continue
+            fi
+            echo "boards.sh: the README has other sizes: make boards UPDATE=1" >&2
+            exit 1
         done <target/boards.md
     fi
 }
