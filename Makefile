@@ -23,8 +23,10 @@ TOOLS = nc.openbsd:netcat-openbsd nc.traditional:netcat-traditional ncat:ncat \
 # What packages are made with.
 PACKERS = cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
+# cargo for a package of its own below tests/: $(call apart,COMMAND,FOLDER)
+apart = CARGO_TARGET_DIR=target/$(notdir $(2)) $(CARGO) $(1) --manifest-path tests/$(2)/Cargo.toml
 # The bench, and two of its rivals, which are programs of the same package.
-BUILD_BENCH = @RUSTFLAGS= CARGO_TARGET_DIR=target/bench $(CARGO) build --release --quiet --manifest-path tests/bench/Cargo.toml
+BUILD_BENCH = @RUSTFLAGS= $(call apart,build --release --quiet,bench)
 
 # A path as one word of a shell command, whatever is in it.
 quote = '$(subst ','\'',$(1))'
@@ -47,6 +49,7 @@ run: all ## serve on port 43211 until Ctrl-C (with TARGET=… under qemu-user)
 
 test: TOOLS += $(if $(TARGET),qemu-aarch64-static:qemu-user-static)
 test: tools ## install what the tests need, then run all of them (with TARGET=… under qemu-user)
+	$(if $(TARGET),,@$(call apart,test --quiet,bench))
 	$(if $(TARGET),@sh tests/boards.sh test $(TARGET),@sh tests/suite.sh)
 
 tools: ## install what the tests need (as root on Debian), or name it
@@ -55,10 +58,15 @@ tools: ## install what the tests need (as root on Debian), or name it
 test-board: ## wire-level cases against a running server: HOST=… [PORT=…]
 	@sh tests/board.sh $(call quote,$(HOST)) $(PORT)
 
+# (A program without std is linted as it is built: its panics must abort.)
 check: ## format, lints, documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --document-private-items
+	$(call apart,fmt --check,bench)
+	$(call apart,clippy --quiet --all-targets,bench) -- -D warnings
+	$(call apart,fmt --check,boot/crowd)
+	$(call apart,clippy --quiet --release,boot/crowd) -- -D warnings
 
 audit: tools ## the exact system calls, compared with tests/audit.txt
 	@$(CARGO) test --release --test suite -- audit::

@@ -28,10 +28,14 @@ const OUTPUT: BorrowedFd = unsafe { BorrowedFd::borrow_raw(1) };
 
 // Entry: the kernel has seen to the stack. What `start` returns is the argument
 // of exit_group(2).
+#[cfg(target_arch = "x86_64")]
+global_asm!(".globl _start", "_start: call {}", "mov edi, eax", "mov eax, 231", "syscall", sym start);
 #[cfg(target_arch = "arm")]
 global_asm!(".globl _start", "_start: bl {}", "mov r7, #248", "svc 0", sym start);
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start: bl {}", "mov x8, #94", "svc 0", sym start);
+#[cfg(target_arch = "riscv64")]
+global_asm!(".globl _start", "_start: call {}", "li a7, 94", "ecall", sym start);
 
 extern "C" fn start() -> i32 {
     i32::from(run().is_none())
