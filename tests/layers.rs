@@ -13,7 +13,7 @@
 //! Besides: where `unsafe` may stand and what must stand above it, that the files for
 //! the architectures have the same items, and how long a file and a function may be.
 
-mod source;
+pub mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

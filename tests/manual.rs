@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::layers::source::Source;
 use crate::support::client::option;
 use crate::support::{Dialogue, Ready, Server, binary, proc, signal_process, tool};
 
@@ -509,24 +510,24 @@ fn every_usage_error_of_the_source_is_described() {
     }
 }
 
-/// Also those that no test above provokes: how each begins stands in the source.
+/// Also those that no test above provokes: how each begins stands in the source, for
+/// `log!` or as it is written.
 #[test]
 fn every_message_of_the_source_is_described() {
     let heads = section("DIAGNOSTICS").into_iter().map(|line| plain(&line));
     let heads: Vec<String> = heads.filter(|line| line.starts_with("rot13d: ")).collect();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut count = 0;
-    for entry in fs::read_dir(source).expect("the source") {
-        let path = entry.expect("an entry").path();
-        let Ok(text) = fs::read_to_string(&path) else {
-            continue;
-        };
+    for file in Source::all(&source) {
+        let text = file.lines.join("\n");
         let calls = text.split("log!(").skip(1);
-        for call in calls.filter_map(|call| call.trim_start().strip_prefix('"')) {
-            let begin = call.split('"').next().expect("the text");
+        let logged = calls.filter_map(|call| call.trim_start().strip_prefix('"'));
+        let written = text.split("\"rot13d: ").skip(1);
+        for begin in logged.chain(written) {
+            let begin = begin.split(['"', '\\']).next().expect("the text");
             let begin = format!("rot13d: {}", begin.trim_end());
             let described = heads.iter().any(|head| head.starts_with(&begin));
-            assert!(described, "{path:?}: {begin:?} is not in {heads:#?}");
+            assert!(described, "{}: {begin:?} is not in {heads:#?}", file.name);
             count += 1;
         }
     }
