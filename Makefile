@@ -75,7 +75,7 @@ audit: tools ## the exact system calls, compared with tests/audit.txt
 faults: tools ## every documented error of every system call, as a table
 	@$(CARGO) test --release --test suite -- --nocapture faults::
 
-memory: tools ## how many clients a memory limit carries, as a table (as root)
+memory: tools ## how many clients a memory limit carries, as a table (as root; UPDATE=1 writes it into the README)
 	@$(SUITE) --nocapture --ignored memory::
 
 soak: tools ## a million connections, ten thousand clients at once

@@ -168,6 +168,15 @@ impl Cgroup {
         server.before_exec(move || (&file).write_all(b"0"))
     }
 
+    /// The version of its hierarchy, cgroups(7).
+    pub fn version(&self) -> u32 {
+        if self.0.join("cgroup.controllers").exists() {
+            2
+        } else {
+            1
+        }
+    }
+
     /// Bytes that it has. (Version 1 counts what is in sockets apart, if at all.)
     pub fn memory(&self) -> u64 {
         let used = self
