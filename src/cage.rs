@@ -9,7 +9,7 @@
 //! fifth argument, which they do not use. No child knows the token: see [`sys`].
 
 use crate::filter::Value::{self, Either, Exactly, Token};
-use crate::filter::{Argument, Rule, Step, allow, allow_if, compile, instruction_of, length};
+use crate::filter::{Argument, Program, Rule, Step, allow, allow_if, compile, instruction_of};
 use crate::log::log;
 use crate::sys::{self, Instruction};
 
@@ -54,7 +54,8 @@ const SOCKET_LEVEL: Value = Exactly(libc::SOL_SOCKET as u32);
 const RECEIVE_TIMEOUT: Value = Either(66, 20);
 
 /// The filter, with the token still open.
-static PROGRAM: [Step; length(RULES)] = compile(RULES);
+static PROGRAM: [Step; COMPILED.length] = COMPILED.steps();
+const COMPILED: Program = compile(RULES);
 
 /// Gives up all that is not needed from here on, for good. Where the kernel has no
 /// filters, it says so, and the server goes on without.

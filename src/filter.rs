@@ -56,112 +56,112 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// How many steps [`compile`] makes of `rules`.
-pub const fn length(rules: &[Rule]) -> usize {
-    // The start: three steps. The end: two.
-    let (mut length, mut at) = (3 + 2, 0);
-    while at < rules.len() {
-        length += length_of_rule(&rules[at]);
-        at += 1;
-    }
-    length
+/// A program, put together from its end to its start: the machine jumps only forwards, so
+/// where a step goes is there before it. A place in it is the number of steps from there
+/// to the end.
+pub struct Program {
+    steps: [Step; MOST],
+    /// How many of them are there; and so the place of the last that was put.
+    pub length: usize,
 }
 
-/// A step for each call; two loads and two comparisons for each condition, three where it
-/// is [`Either`].
-const fn length_of_rule(rule: &Rule) -> usize {
-    let (mut length, mut at) = (rule.calls.len(), 0);
-    while at < rule.conditions.len() {
-        let Argument(_, value) = rule.conditions[at];
-        length += if matches!(value, Either(..)) { 5 } else { 4 };
-        at += 1;
-    }
-    length
-}
+/// Room for every program that [`Program::skip`] allows.
+const MOST: usize = 256;
 
 /// Tries one rule after the other; what passes by none ends the process.
 ///
 /// ```text
-/// a rule without conditions
-///     for each call         the number is this call's: to `allow` at the very end
-/// a rule with conditions
-///     for each call         the number is this call's: to the conditions
-///     for the last          the number is this call's, or else to the next rule
-///     for each condition    load the low half; it is this, or else to `kill`
-///                           load the high half; it is this, or else to `kill`
-///     after the last        to `allow`
-/// at the end                kill; allow
+/// a rule        for each call: the number is this call's, or else on to the next call
+///               for each condition: load the low half; it is this, or else to `kill`
+///                                   load the high half; it is this, or else to `kill`
+///               after the last: to `allow`
+/// at the end    kill; allow
 /// ```
-pub const fn compile<const LENGTH: usize>(rules: &[Rule]) -> [Step; LENGTH] {
-    let (kill, allow) = (LENGTH - 2, LENGTH - 1);
-    let mut program = [Step::Return(libc::SECCOMP_RET_KILL_THREAD); LENGTH];
-    program[0] = Step::Load(ARCHITECTURE);
-    program[1] = Step::Is(AUDIT_ARCH, 0, skip(1, kill));
-    program[2] = Step::Load(NUMBER);
-    program[allow] = Step::Return(libc::SECCOMP_RET_ALLOW);
-    let (mut at, mut rule) = (3, 0);
-    while rule < rules.len() {
-        let Rule { calls, conditions } = rules[rule];
+///
+/// (A const fn has no `for`: each list is taken apart from its end.)
+pub const fn compile(rules: &[Rule]) -> Program {
+    let mut program = Program { steps: [Step::Return(0); MOST], length: 0 };
+    let allow = program.put(Step::Return(libc::SECCOMP_RET_ALLOW));
+    let kill = program.put(Step::Return(libc::SECCOMP_RET_KILL_THREAD));
+    let (mut next, mut left) = (kill, rules);
+    while let [before @ .., Rule { calls, conditions }] = left {
+        left = before;
         assert!(!calls.is_empty(), "every call would be held against its conditions");
-        let next = at + length_of_rule(&rules[rule]);
-        let target = if conditions.is_empty() { allow } else { at + calls.len() };
-        let mut call = 0;
-        while call < calls.len() {
-            assert!(times_named(rules, calls[call]) == 1, "only the first rule would count");
-            let number = calls[call] as u32;
-            call += 1;
-            let is_last = call == calls.len() && !conditions.is_empty();
-            let other = if is_last { skip(at, next) } else { 0 };
-            program[at] = Step::Is(number, skip(at, target), other);
-            at += 1;
+        let (mut calls, mut conditions, mut target) = (*calls, *conditions, allow);
+        while let [before @ .., condition] = conditions {
+            conditions = before;
+            target = program.put_condition(condition, target, kill);
         }
-        let mut condition = 0;
-        while condition < conditions.len() {
-            let Argument(argument, value) = conditions[condition];
-            condition += 1;
-            program[at] = Step::Load(ARGUMENTS + 8 * argument);
-            if let Either(value, _) = value {
-                // If it is the one value, on to the high half; if not, it may be the other.
-                program[at + 1] = Step::Is(value, 1, 0);
-                at += 1;
-            }
-            let (off_low, off_high) = (skip(at + 1, kill), skip(at + 3, kill));
-            let on_high = if condition == conditions.len() { skip(at + 3, allow) } else { 0 };
-            let (low, high) = match value {
-                Exactly(value) | Either(_, value) => {
-                    (Step::Is(value, 0, off_low), Step::Is(0, on_high, off_high))
-                }
-                Token => (Step::IsTokenLow(0, off_low), Step::IsTokenHigh(on_high, off_high)),
-            };
-            program[at + 1] = low;
-            program[at + 2] = Step::Load(ARGUMENTS + 8 * argument + 4);
-            program[at + 3] = high;
-            at += 4;
+        while let [before @ .., call] = calls {
+            calls = before;
+            assert!(times_named(rules, *call) == 1, "only the first rule would count");
+            next = program.put_is(*call as u32, target, next);
         }
-        rule += 1;
     }
+    program.put(Step::Load(NUMBER));
+    program.put_is(AUDIT_ARCH, program.length, kill);
+    program.put(Step::Load(ARCHITECTURE));
     program
 }
 
-/// In how many places the call of this number stands.
-const fn times_named(rules: &[Rule], number: c_long) -> usize {
-    let (mut times, mut rule) = (0, 0);
-    while rule < rules.len() {
-        let mut call = 0;
-        while call < rules[rule].calls.len() {
-            times += (rules[rule].calls[call] == number) as usize;
-            call += 1;
-        }
-        rule += 1;
+impl Program {
+    /// The steps; `LENGTH` is the length.
+    pub const fn steps<const LENGTH: usize>(&self) -> [Step; LENGTH] {
+        *self.steps.last_chunk().unwrap()
     }
-    times
+
+    /// Puts `step` in front, and returns its place.
+    const fn put(&mut self, step: Step) -> usize {
+        self.length += 1;
+        self.steps[MOST - self.length] = step;
+        self.length
+    }
+
+    /// Puts in front: if it is `number`, on at the place `yes`, if not, at `no`.
+    const fn put_is(&mut self, number: u32, yes: usize, no: usize) -> usize {
+        self.put(Step::Is(number, self.skip(yes), self.skip(no)))
+    }
+
+    /// Puts in front: if the condition holds, on at the place `yes`, if not, at `no`.
+    const fn put_condition(&mut self, condition: &Argument, yes: usize, no: usize) -> usize {
+        let Argument(number, value) = *condition;
+        let low_half = ARGUMENTS + 8 * number;
+        match value {
+            Exactly(_) | Either(..) => self.put_is(0, yes, no),
+            Token => self.put(Step::IsTokenHigh(self.skip(yes), self.skip(no))),
+        };
+        let high = self.put(Step::Load(low_half + 4));
+        match value {
+            Exactly(value) => self.put_is(value, high, no),
+            Either(one, other) => {
+                let no = self.put_is(other, high, no);
+                self.put_is(one, high, no)
+            }
+            Token => self.put(Step::IsTokenLow(self.skip(high), self.skip(no))),
+        };
+        self.put(Step::Load(low_half))
+    }
+
+    /// How many steps a step that is put in front skips to go on at `place`.
+    const fn skip(&self, place: usize) -> u8 {
+        let skip = self.length - place;
+        assert!(skip <= u8::MAX as usize, "the kernel skips no further");
+        skip as u8
+    }
 }
 
-/// How many steps to skip at `at` to go on at `target`.
-const fn skip(at: usize, target: usize) -> u8 {
-    let skip = target - at - 1;
-    assert!(skip <= u8::MAX as usize, "the kernel skips no further");
-    skip as u8
+/// In how many places the call of this number stands.
+const fn times_named(mut rules: &[Rule], number: c_long) -> usize {
+    let mut times = 0;
+    while let [rule, others @ ..] = rules {
+        rules = others;
+        let mut calls = rule.calls;
+        while let [call, others @ ..] = calls {
+            calls = others;
+            times += (*call == number) as usize;
+        }
+    }
+    times
 }
 
 /// `step` as the kernel takes it.
