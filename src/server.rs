@@ -14,11 +14,10 @@ use rustix::net;
 /// The server and what it is doing.
 struct Server<'a> {
     config: &'a Config,
-    /// There is a listener to accept from.
-    accepting: bool,
+    /// How it is to end, once there is no listener to accept from.
+    exit_code: Option<u32>,
     /// The last accept was forbidden.
     forbidden: bool,
-    exit_code: u32,
     lines: Lines,
 }
 
@@ -35,31 +34,26 @@ struct Lines {
 /// until a signal closes the listener; then waits for the last client.
 pub fn run(config: &Config, client: Option<Client>) -> ! {
     clients::set_limit(config.max_clients);
-    let mut server = Server {
-        config,
-        accepting: client.is_none(),
-        forbidden: false,
-        exit_code: 0,
-        lines: Lines::default(),
-    };
+    let mut server = Server { config, exit_code: None, forbidden: false, lines: Lines::default() };
     if let Some(client) = client {
         server.serve(&client);
+        server.exit_code = Some(0);
     }
     loop {
         let count = clients::count();
-        if !server.accepting {
+        if let Some(code) = server.exit_code {
             if count.connected == 0 {
-                sys::exit(server.exit_code);
+                sys::exit(code);
             }
-            clients::wait_for_end(&count);
         } else if count.is_full() {
             if let Some(more) = server.lines.full.due() {
                 log!("full ", count, more);
             }
-            clients::wait_for_end(&count);
         } else {
             server.accept();
+            continue;
         }
+        clients::wait_for_end(&count);
     }
 }
 
@@ -75,7 +69,7 @@ impl Server<'_> {
             }
             Ok(client) => self.serve(&client),
             // A signal has closed the listener.
-            Err(Errno::BADF) => self.accepting = false,
+            Err(Errno::BADF) => self.exit_code = Some(0),
             // accept(2): the connection or its network has failed, try again.
             Err(
                 Errno::INTR
@@ -96,7 +90,7 @@ impl Server<'_> {
             Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {
                 log!("fatal: accept: ", error);
                 sys::close(LISTENER);
-                (self.accepting, self.exit_code) = (false, SYSTEM_REFUSED);
+                self.exit_code = Some(SYSTEM_REFUSED);
             }
             // A shortage; an error that accept(2) does not know; or one that may last.
             Err(error) => back_off("accept", error, &mut self.lines.accept),
