@@ -4,7 +4,6 @@ use crate::listener::{self, Client};
 use crate::log::{Recurring, log};
 use crate::sys::{self, LISTENER, SYSTEM_REFUSED};
 use crate::{clients, session, signals};
-use core::mem;
 use rot13d_pure::address::Address;
 use rot13d_pure::args::Config;
 use rustix::fd::AsFd;
@@ -16,8 +15,6 @@ struct Server<'a> {
     config: &'a Config,
     /// How it is to end, once there is no listener to accept from.
     exit_code: Option<u32>,
-    /// The last accept was forbidden.
-    forbidden: bool,
     lines: Lines,
 }
 
@@ -34,7 +31,7 @@ struct Lines {
 /// until a signal closes the listener; then waits for the last client.
 pub fn run(config: &Config, client: Option<Client>) -> ! {
     clients::set_limit(config.max_clients);
-    let mut server = Server { config, exit_code: None, forbidden: false, lines: Lines::default() };
+    let mut server = Server { config, exit_code: None, lines: Lines::default() };
     if let Some(client) = client {
         server.serve(&client);
         server.exit_code = Some(0);
@@ -60,8 +57,13 @@ pub fn run(config: &Config, client: Option<Client>) -> ! {
 impl Server<'_> {
     /// Accepts the next client and serves it.
     fn accept(&mut self) {
-        let forbidden_before = mem::take(&mut self.forbidden);
-        match accept() {
+        let mut result = accept();
+        if let Err(Errno::PERM | Errno::OPNOTSUPP) = result {
+            // A firewall has forbidden this connection. But twice in a row, it may be a
+            // sandbox that forbids accept itself.
+            result = accept();
+        }
+        match result {
             Ok(client) if is_one_too_many(self.config, &client) => {
                 if let Some(more) = self.lines.refused.due() {
                     log!("refused ", client.address, more);
@@ -82,9 +84,6 @@ impl Server<'_> {
                 | Errno::HOSTUNREACH
                 | Errno::NETUNREACH,
             ) => {}
-            // A firewall has forbidden this connection. But twice in a row, it may be a
-            // sandbox that forbids accept itself.
-            Err(Errno::PERM | Errno::OPNOTSUPP) if !forbidden_before => self.forbidden = true,
             // It will never listen again: somebody who has it, too, has shut it down, or
             // the administrator has destroyed it.
             Err(error @ (Errno::INVAL | Errno::NOTSOCK)) => {
@@ -92,7 +91,7 @@ impl Server<'_> {
                 sys::close(LISTENER);
                 self.exit_code = Some(SYSTEM_REFUSED);
             }
-            // A shortage; an error that accept(2) does not know; or one that may last.
+            // A shortage; accept itself is forbidden; an error that accept(2) does not know.
             Err(error) => back_off("accept", error, &mut self.lines.accept),
         }
     }
