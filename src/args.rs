@@ -114,7 +114,10 @@ pub fn parse<'a>(
     }
     if let Some(host) = operand {
         if host != b"0" {
-            config.host = Some(address::parse(host).ok_or(UsageError::Host(host))?);
+            config.host = address::parse(host);
+            if config.host.is_none() {
+                return Err(UsageError::Host(host));
+            }
         }
         if let Some(port) = words.next() {
             config.port = parse_number(port, PORT).ok_or(UsageError::Port(port))? as u16;
