@@ -126,7 +126,7 @@ fn inherit(config: &Config) -> Option<Client> {
     open_placeholder();
     Some(Client {
         socket: duplicate_stdin(),
-        address: net::getpeername(STDIN).ok().flatten().map_or(Address::Local, address_of),
+        address: address_of(net::getpeername(STDIN).unwrap_or_default()),
     })
 }
 
@@ -145,7 +145,7 @@ fn is_stderr_the_socket() -> bool {
 
 /// Where the server listens; ends the server if it could never serve a client there.
 pub fn local_address() -> Address {
-    let address = must("getsockname", None, net::getsockname(LISTENER).map(address_of));
+    let address = address_of(Some(must("getsockname", None, net::getsockname(LISTENER))));
     // A client takes one more descriptor. If the limit has no room for it, it never
     // will have; if the system is short of files, it may have some later.
     if let Err(error @ Errno::MFILE) = io::dup(LISTENER) {
@@ -156,12 +156,12 @@ pub fn local_address() -> Address {
 
 /// What the kernel says of the other end of a socket, or of our own. A socket of the
 /// UNIX domain may have a name, but no address.
-pub fn address_of(name: SocketAddrAny) -> Address {
-    match SocketAddr::try_from(name) {
-        Ok(SocketAddr::V6(address)) => Address::Internet(*address.ip(), address.port()),
-        Ok(SocketAddr::V4(address)) => {
-            Address::Internet(address.ip().to_ipv6_mapped(), address.port())
+pub fn address_of(name: Option<SocketAddrAny>) -> Address {
+    match name.map(SocketAddr::try_from) {
+        Some(Ok(SocketAddr::V6(name))) => Address::Internet(*name.ip(), name.port()),
+        Some(Ok(SocketAddr::V4(name))) => {
+            Address::Internet(name.ip().to_ipv6_mapped(), name.port())
         }
-        Err(_) => Address::Local,
+        _ => Address::Local,
     }
 }

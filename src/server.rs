@@ -4,7 +4,6 @@ use crate::listener::{self, Client};
 use crate::log::{Recurring, log};
 use crate::sys::{self, LISTENER, SYSTEM_REFUSED};
 use crate::{clients, session, signals};
-use rot13d_pure::address::Address;
 use rot13d_pure::args::Config;
 use rustix::fd::AsFd;
 use rustix::io::{Errno, Result};
@@ -107,8 +106,7 @@ impl Server<'_> {
 
 fn accept() -> Result<Client> {
     let (socket, name) = net::acceptfrom(LISTENER)?;
-    let address = name.map_or(Address::Local, listener::address_of);
-    Ok(Client { socket, address })
+    Ok(Client { socket, address: listener::address_of(name) })
 }
 
 /// Whether there are as many clients from the address of this one as may be (`-C`).
