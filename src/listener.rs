@@ -62,16 +62,15 @@ pub fn open(config: &Config) -> Option<Client> {
     let about = Some(&Address::Internet(host, config.port));
     take_for_listener(must("socket", about, socket));
     must("setsockopt", about, set_options(LISTENER, config));
-    match host.to_ipv4_mapped() {
-        Some(host) => {
-            must("bind", about, net::bind(LISTENER, &SocketAddrV4::new(host, config.port)));
-        }
+    let result = match host.to_ipv4_mapped() {
+        Some(host) => net::bind(LISTENER, &SocketAddrV4::new(host, config.port)),
         None => {
             // It takes IPv4 clients, too, whatever the system's default is.
             must("setsockopt", about, sockopt::set_ipv6_v6only(LISTENER, false));
-            must("bind", about, net::bind(LISTENER, &SocketAddrV6::new(host, config.port, 0, 0)));
+            net::bind(LISTENER, &SocketAddrV6::new(host, config.port, 0, 0))
         }
-    }
+    };
+    must("bind", about, result);
     must("listen", about, net::listen(LISTENER, config.backlog as i32));
     None
 }
