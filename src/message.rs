@@ -24,10 +24,12 @@ impl Line {
         Self { bytes: [0; CAPACITY], length: 0 }
     }
 
-    /// Adds one byte. The last place is kept for the newline.
+    /// Adds one byte, if there is room for it and for the newline.
     pub fn push(&mut self, byte: u8) {
-        if self.length < CAPACITY - 1 {
-            self.put(byte);
+        let [places @ .., _newline] = &mut self.bytes;
+        if let Some(place) = places.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
     }
 
@@ -44,15 +46,10 @@ impl Line {
 
     /// Ends the line with a newline and returns all of it.
     pub fn finish(&mut self) -> &[u8] {
-        self.put(b'\n');
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    fn put(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
+            *place = b'\n';
         }
+        self.bytes.get(..=self.length).unwrap_or_default()
     }
 }
 
