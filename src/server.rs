@@ -62,13 +62,13 @@ impl Server<'_> {
             // sandbox that forbids accept itself.
             result = accept();
         }
-        match result {
-            Ok(client) if is_one_too_many(self.config, &client) => {
+        match &result {
+            Ok(client) if is_one_too_many(self.config, client) => {
                 if let Some(more) = self.lines.refused.due() {
                     log!("refused ", client.address, more);
                 }
             }
-            Ok(client) => self.serve(&client),
+            Ok(client) => self.serve(client),
             // A signal has closed the listener.
             Err(Errno::BADF) => self.exit_code = Some(0),
             // accept(2): the connection or its network has failed, try again.
@@ -91,7 +91,7 @@ impl Server<'_> {
                 self.exit_code = Some(SYSTEM_REFUSED);
             }
             // A shortage; accept itself is forbidden; an error that accept(2) does not know.
-            Err(error) => back_off("accept", error, &mut self.lines.accept),
+            Err(error) => back_off("accept", *error, &mut self.lines.accept),
         }
     }
 
