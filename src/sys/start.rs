@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
-use libc::c_char;
+use libc::{c_char, c_ulong};
 
 /// The parent's stack. The kernel's has whatever limit was inherited, which may
 /// not leave room for a signal frame.
@@ -53,53 +53,34 @@ impl Process {
 ///
 /// `initial_stack` is what the stack pointer was at the start of the process.
 pub unsafe extern "C" fn start(initial_stack: *const usize) -> ! {
-    // SAFETY: the caller's; the entries are what getauxval(3) says.
+    let (mut random, mut header, mut page) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: the caller's. There are `argc`, `argv`, a null pointer, `envp`, a null pointer,
+    // and then pairs of a type and a value, the last of type AT_NULL (getauxval(3)).
     let process = unsafe {
-        let auxv = Auxv::behind(initial_stack);
-        let random = auxv.get(libc::AT_RANDOM as usize) as *const usize;
+        let argc = *initial_stack;
+        let argv = initial_stack.add(1);
+        let mut word = argv.add(argc + 1);
+        while *word != 0 {
+            word = word.add(1);
+        }
+        let mut entry = word.add(1).cast::<[usize; 2]>();
+        loop {
+            let [kind, value] = *entry;
+            match kind as c_ulong {
+                libc::AT_NULL => break,
+                libc::AT_RANDOM => random = value as *const usize,
+                libc::AT_PHDR => header = value as *const ProgramHeader,
+                libc::AT_PAGESZ => page = value,
+                _ => {}
+            }
+            entry = entry.add(1);
+        }
         assert!(!random.is_null(), "Linux 2.6.29 and later hands over random bytes");
         super::TOKEN.store(random.read_unaligned(), Relaxed);
-        // There is at least one of them, mapped with the code.
-        let header = &*(auxv.get(libc::AT_PHDR as usize) as *const ProgramHeader);
-        let code = code(header, auxv.get(libc::AT_PAGESZ as usize));
-        Process { argc: *initial_stack, argv: initial_stack.add(1).cast(), code }
+        // There is at least one header, mapped with the code.
+        Process { argc, argv: argv.cast(), code: code(&*header, page) }
     };
     crate::main(process)
-}
-
-/// The auxiliary vector, getauxval(3): pairs of a type and a value.
-struct Auxv(*const [usize; 2]);
-
-impl Auxv {
-    /// # Safety
-    ///
-    /// As of [`start`]: `argc`, `argv`, a null pointer, `envp`, a null pointer, and
-    /// then it.
-    unsafe fn behind(initial_stack: *const usize) -> Self {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut word = initial_stack.add(1 + *initial_stack + 1);
-            while *word != 0 {
-                word = word.add(1);
-            }
-            Self(word.add(1).cast())
-        }
-    }
-
-    /// The value of the entry of that `kind`, or 0.
-    fn get(&self, kind: usize) -> usize {
-        let mut entry = self.0;
-        // SAFETY: it ends with an entry of type AT_NULL.
-        unsafe {
-            while (*entry)[0] != libc::AT_NULL as usize {
-                if (*entry)[0] == kind {
-                    return (*entry)[1];
-                }
-                entry = entry.add(1);
-            }
-        }
-        0
-    }
 }
 
 /// An entry of the program headers, elf(5).
