@@ -79,13 +79,14 @@ const MOST: usize = 256;
 /// ```
 ///
 /// (A const fn has no `for`: each list is taken apart from its end.)
-pub const fn compile(rules: &[Rule]) -> Program {
+pub const fn compile(mut rules: &[Rule]) -> Program {
     let mut program = Program { steps: [Step::Return(0); MOST], length: 0 };
     let allow = program.put(Step::Return(libc::SECCOMP_RET_ALLOW));
     let kill = program.put(Step::Return(libc::SECCOMP_RET_KILL_THREAD));
-    let (mut next, mut left) = (kill, rules);
-    while let [before @ .., Rule { calls, conditions }] = left {
-        left = before;
+    let mut named = [false; 512];
+    let mut next = kill;
+    while let [before @ .., Rule { calls, conditions }] = rules {
+        rules = before;
         assert!(!calls.is_empty(), "every call would be held against its conditions");
         let (mut calls, mut conditions, mut target) = (*calls, *conditions, allow);
         while let [before @ .., condition] = conditions {
@@ -94,7 +95,8 @@ pub const fn compile(rules: &[Rule]) -> Program {
         }
         while let [before @ .., call] = calls {
             calls = before;
-            assert!(times_named(rules, *call) == 1, "only the first rule would count");
+            assert!(!named[*call as usize], "only the first rule would count");
+            named[*call as usize] = true;
             next = program.put_is(*call as u32, target, next);
         }
     }
@@ -148,20 +150,6 @@ impl Program {
         assert!(skip <= u8::MAX as usize, "the kernel skips no further");
         skip as u8
     }
-}
-
-/// In how many places the call of this number stands.
-const fn times_named(mut rules: &[Rule], number: c_long) -> usize {
-    let mut times = 0;
-    while let [rule, others @ ..] = rules {
-        rules = others;
-        let mut calls = rule.calls;
-        while let [call, others @ ..] = calls {
-            calls = others;
-            times += (*call == number) as usize;
-        }
-    }
-    times
 }
 
 /// `step` as the kernel takes it.
