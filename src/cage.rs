@@ -11,7 +11,7 @@
 use crate::filter::Value::{self, Either, Exactly, Token};
 use crate::filter::{Argument, Program, Rule, Step, allow, allow_if, compile, instruction_of};
 use crate::log::log;
-use crate::sys::{self, Instruction};
+use crate::sys;
 
 /// What passes. Arguments are counted from 0. On 32 bits a call that takes a time has two
 /// forms. A call that the vDSO answers (clock_gettime(2)) needs its rule all the same: no
@@ -61,10 +61,7 @@ const COMPILED: Program = compile(RULES);
 /// filters, it says so, and the server goes on without.
 pub fn install() {
     let token = sys::token();
-    let mut filter = [Instruction { code: 0, jt: 0, jf: 0, k: 0 }; PROGRAM.len()];
-    for (instruction, step) in filter.iter_mut().zip(&PROGRAM) {
-        *instruction = instruction_of(*step, token);
-    }
+    let filter = PROGRAM.map(|step| instruction_of(step, token));
     // `bench_no_cage` shows what the cage costs.
     if cfg!(bench_no_cage) {
         return;
