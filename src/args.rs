@@ -104,8 +104,8 @@ pub fn parse<'a>(
             b"--" => operand = words.next(),
             [b'-', letters @ ..] if !letters.is_empty() => {
                 match parse_letters(config, letters, &mut words)? {
-                    Some(other) => return Ok(other),
-                    None => continue,
+                    Invocation::Serve => continue,
+                    other => return Ok(other),
                 }
             }
             _ => operand = Some(word),
@@ -135,7 +135,7 @@ fn parse_letters<'a>(
     config: &mut Config,
     mut letters: &'a [u8],
     words: &mut impl Iterator<Item = &'a [u8]>,
-) -> Result<Option<Invocation>, UsageError<'a>> {
+) -> Result<Invocation, UsageError<'a>> {
     while let Some((&letter, rest)) = letters.split_first() {
         letters = rest;
         // What the option's number may be, and where it goes.
@@ -160,8 +160,8 @@ fn parse_letters<'a>(
             b't' => (INTEGER, &mut config.idle),
             b'T' => (INTEGER, &mut config.lifetime),
             b'u' => (ID, config.user.insert(0)),
-            b'h' => return Ok(Some(Invocation::Help)),
-            b'V' => return Ok(Some(Invocation::Version)),
+            b'h' => return Ok(Invocation::Help),
+            b'V' => return Ok(Invocation::Version),
             _ => return Err(UsageError::UnknownOption(letter)),
         };
         // It is the rest of the word, or the next one.
@@ -172,7 +172,7 @@ fn parse_letters<'a>(
             None => return Err(UsageError::OptionValue(letter, range, value)),
         }
     }
-    Ok(None)
+    Ok(Invocation::Serve)
 }
 
 /// A decimal number in `range`.
