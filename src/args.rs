@@ -138,41 +138,39 @@ fn parse_letters<'a>(
 ) -> Result<Invocation, UsageError<'a>> {
     while let Some((&letter, rest)) = letters.split_first() {
         letters = rest;
-        // What the option's number may be, and where it goes.
-        let (range, place) = match letter {
-            b'1' => {
-                config.print_port = true;
-                continue;
-            }
-            b'i' => {
-                config.inherit = true;
-                continue;
-            }
-            b'v' => {
-                config.verbose = true;
-                continue;
-            }
-            b'b' => (INTEGER, &mut config.backlog),
-            b'c' => (COUNT, &mut config.max_clients),
-            b'C' => (COUNT, config.max_per_source.insert(0)),
-            b'g' => (ID, config.group.insert(0)),
-            b'k' => (INTEGER, &mut config.grace),
-            b't' => (INTEGER, &mut config.idle),
-            b'T' => (INTEGER, &mut config.lifetime),
-            b'u' => (ID, config.user.insert(0)),
+        match letter {
+            b'1' => config.print_port = true,
+            b'i' => config.inherit = true,
+            b'v' => config.verbose = true,
             b'h' => return Ok(Invocation::Help),
             b'V' => return Ok(Invocation::Version),
-            _ => return Err(UsageError::UnknownOption(letter)),
-        };
-        // It is the rest of the word, or the next one.
-        let own = core::mem::take(&mut letters);
-        let value = if own.is_empty() { words.next() } else { Some(own) };
-        match value.and_then(|value| parse_number(value, range)) {
-            Some(number) => *place = number,
-            None => return Err(UsageError::OptionValue(letter, range, value)),
+            _ => {
+                let option = number_option(config, letter);
+                let (range, place) = option.ok_or(UsageError::UnknownOption(letter))?;
+                // Its number is the rest of the word, or the next one.
+                let own = core::mem::take(&mut letters);
+                let value = if own.is_empty() { words.next() } else { Some(own) };
+                let number = value.and_then(|value| parse_number(value, range));
+                *place = number.ok_or(UsageError::OptionValue(letter, range, value))?;
+            }
         }
     }
     Ok(Invocation::Serve)
+}
+
+/// What the number of the option with this letter may be, and where it goes.
+fn number_option(config: &mut Config, letter: u8) -> Option<(Range, &mut u32)> {
+    Some(match letter {
+        b'b' => (INTEGER, &mut config.backlog),
+        b'c' => (COUNT, &mut config.max_clients),
+        b'C' => (COUNT, config.max_per_source.insert(0)),
+        b'g' => (ID, config.group.insert(0)),
+        b'k' => (INTEGER, &mut config.grace),
+        b't' => (INTEGER, &mut config.idle),
+        b'T' => (INTEGER, &mut config.lifetime),
+        b'u' => (ID, config.user.insert(0)),
+        _ => return None,
+    })
 }
 
 /// A decimal number in `range`.
