@@ -74,18 +74,10 @@ impl Show for [u8] {
 /// In decimal, without leading zeros.
 impl Show for u32 {
     fn show(&self, line: &mut Line) {
-        // Counted, not divided: some processors cannot divide.
-        let mut rest = *self;
-        for place in (0..10).rev().map(|exponent| 10u32.pow(exponent)) {
-            let mut digit = b'0';
-            while rest >= place {
-                rest -= place;
-                digit += 1;
-            }
-            if *self >= place || place == 1 {
-                line.push(digit);
-            }
+        if *self >= 10 {
+            (self / 10).show(line);
         }
+        line.push(b'0' + (self % 10) as u8);
     }
 }
 
