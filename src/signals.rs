@@ -70,7 +70,7 @@ impl sys::signals::Handler for Handler {
         match signal {
             SIGCHLD => reap(info.process()),
             // Somebody else's alarm: ours is for the time of grace.
-            SIGALRM if !DRAINING.load(Relaxed) => {}
+            SIGALRM if !draining() => {}
             _ => terminate(),
         }
     }
@@ -113,7 +113,7 @@ fn log_end(child: i32, status: WaitStatus) {
 /// doing, and gives the clients their time of grace. The second time, or when that is
 /// over: ends the clients.
 fn terminate() {
-    if DRAINING.load(Relaxed) {
+    if draining() {
         ENDING.store(true, Relaxed);
         return clients::kill_all();
     }
