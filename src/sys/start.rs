@@ -1,29 +1,26 @@
 //! How the program starts: the initial stack, as the kernel hands it over; and how
 //! it ends if it is wrong about itself.
 
-use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use libc::{c_char, c_ulong};
 
 /// The parent's stack. The kernel's has whatever limit was inherited, which may
-/// not leave room for a signal frame.
+/// not leave room for a signal frame. (Of atomics: a `static` of plain bytes would be a
+/// constant.)
 #[repr(C, align(16))]
-pub struct Stack(UnsafeCell<[u8; STACK]>);
+pub struct Stack([AtomicU8; STACK]);
 
 /// A signal frame may have 11 KiB (x86_64 with AVX-512) or 20 (aarch64 with SVE).
 pub const STACK: usize = 64 * 1024;
 
-// SAFETY: nobody refers to what is in it but by the stack pointer.
-unsafe impl Sync for Stack {}
-
-pub static PARENT_STACK: Stack = Stack(UnsafeCell::new([0; STACK]));
+pub static PARENT_STACK: Stack = Stack([const { AtomicU8::new(0) }; STACK]);
 
 /// The addresses of the parent's stack.
 pub fn parent_stack() -> Range<usize> {
-    let start = PARENT_STACK.0.get().addr();
+    let start = PARENT_STACK.0.as_ptr().addr();
     start..start + STACK
 }
 
