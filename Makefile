@@ -49,7 +49,7 @@ run: all ## serve on port 43211 until Ctrl-C (with TARGET=… under qemu-user)
 
 test: TOOLS += $(if $(TARGET),qemu-aarch64-static:qemu-user-static)
 test: tools ## install what the tests need, then run all of them (with TARGET=… under qemu-user)
-	$(if $(TARGET),,@$(call apart,test --quiet,bench))
+	$(if $(TARGET),,@$(call apart,test --quiet --bin bench,bench))
 	$(if $(TARGET),@sh tests/boards.sh test $(TARGET),@sh tests/suite.sh)
 
 tools: ## install what the tests need (as root on Debian), or name it

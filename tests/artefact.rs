@@ -11,7 +11,7 @@ use crate::support::{Dialogue, Scratch, Server, binary, is_for_x86_64, runner, t
 /// The most bytes that the file may have, on every board.
 const LARGEST: usize = 16_384;
 /// Not reached yet in ARM code, all that ARMv6 has: what it may have for now.
-const LARGEST_IN_ARM_CODE: usize = 19_456;
+const LARGEST_IN_ARM_CODE: usize = 18_944;
 const EM_ARM: u64 = 40;
 
 /// Pages may have up to 64 KiB.
