@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::client::connect;
 use crate::support::crowd::{LINE, all_served_to_their_end, assert_asleep, crowd, served, waiting};
 use crate::support::kernel::{can_be_played, lacking};
 use crate::support::network::in_own_network;
@@ -255,6 +256,52 @@ fn environment_is_not_read_as_arguments() {
         server.wait_log("listening");
         assert_eq!(server.log(), ["rot13d: listening on [::]:43211"]);
     });
+}
+
+/// A loader may hand over the program headers of another program, or none that is code:
+/// then nothing is known of where the code is, nothing is kept from the children, and
+/// that is said. A debugger makes AT_PHDR that of the second segment.
+#[test]
+fn program_header_that_is_not_of_code_is_told() {
+    if !is_for_x86_64() || !runner().is_empty() {
+        println!("the stack of another architecture: not tried");
+        return;
+    }
+    let server = Server::new()
+        .ready(Ready::Unknown)
+        .exactly(["127.0.0.1", "0"])
+        .before_exec(|| {
+            // SAFETY: a request without pointers.
+            match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        })
+        .start();
+    let traced = Traced::forked(server.pid());
+    let stack = traced.registers().rsp;
+    let word = |at: u64| {
+        let bytes = traced.peek(stack + 8 * at, 8).expect("its stack");
+        u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+    };
+    // argc, argv, NULL, environment, NULL, auxiliary vector.
+    let mut at = word(0) + 2;
+    while word(at) != 0 {
+        at += 1;
+    }
+    at += 1;
+    while word(at) != libc::AT_PHDR {
+        assert_ne!(word(at), libc::AT_NULL, "there is an AT_PHDR");
+        at += 2;
+    }
+    let second = word(at + 1) + size_of::<libc::Elf64_Phdr>() as u64;
+    traced.poke(stack + 8 * (at + 1), &second.to_ne_bytes());
+    drop(traced);
+    server.wait_log("rot13d: no madvise: clients are less well separated");
+    let line = server.wait_log("listening on ");
+    let address = line.rsplit(' ').next().and_then(|word| word.parse().ok());
+    let mut client = connect(address.expect(&line), None, None).expect("it listens");
+    client.exchange(LINE);
 }
 
 /// An empty name, which a newer kernel gives who has none.
