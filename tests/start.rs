@@ -218,21 +218,10 @@ fn environment_is_not_read_as_arguments() {
                 // In place of arguments: none of these is one that would do.
                 command.env_clear();
                 command.env("-x", "1").env("-c", "0").env("nobody", "");
-            })
-            .before_exec(|| {
-                // SAFETY: a request without pointers.
-                match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
-                    -1 => Err(io::Error::last_os_error()),
-                    _ => Ok(()),
-                }
-            })
-            .start();
-        let traced = Traced::forked(server.pid());
+            });
+        let (server, traced) = Traced::start(server);
         let stack = traced.registers().rsp;
-        let word = |at: u64| {
-            let bytes = traced.peek(stack + 8 * at, 8).expect("its stack");
-            u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
-        };
+        let word = |at| traced.stack_word(at);
         // argc, argv[0], NULL, environment, NULL, auxiliary vector.
         assert_eq!((word(0), word(2)), (1, 0), "its name and nothing else");
         let mut end = 3;
@@ -269,21 +258,10 @@ fn program_header_that_is_not_of_code_is_told() {
     }
     let server = Server::new()
         .ready(Ready::Unknown)
-        .exactly(["127.0.0.1", "0"])
-        .before_exec(|| {
-            // SAFETY: a request without pointers.
-            match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            }
-        })
-        .start();
-    let traced = Traced::forked(server.pid());
+        .exactly(["127.0.0.1", "0"]);
+    let (server, traced) = Traced::start(server);
     let stack = traced.registers().rsp;
-    let word = |at: u64| {
-        let bytes = traced.peek(stack + 8 * at, 8).expect("its stack");
-        u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
-    };
+    let word = |at| traced.stack_word(at);
     // argc, argv, NULL, environment, NULL, auxiliary vector.
     let mut at = word(0) + 2;
     while word(at) != 0 {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{io, mem, ptr};
 
-use super::found;
+use super::{Builder, Server, found};
 
 pub use libc::user_regs_struct as Registers;
 
@@ -50,6 +50,21 @@ impl Traced {
         let mut traced = Traced { pid, gone: false };
         traced.wait();
         traced
+    }
+
+    /// Starts a server and holds it before its first instruction.
+    #[track_caller]
+    pub fn start(server: Builder) -> (Server, Self) {
+        let server = server.before_exec(|| {
+            // SAFETY: a request without pointers.
+            match unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        });
+        let server = server.start();
+        let traced = Self::forked(server.pid());
+        (server, traced)
     }
 
     /// Lets it run on to the next stop.
@@ -165,6 +180,13 @@ impl Traced {
         );
         filter.truncate(count as usize);
         filter
+    }
+
+    /// A word of its stack, so many from the top.
+    #[track_caller]
+    pub fn stack_word(&self, at: u64) -> u64 {
+        let bytes = self.peek(self.registers().rsp + 8 * at, 8);
+        u64::from_ne_bytes(bytes.expect("its stack").try_into().expect("eight bytes"))
     }
 
     /// Writes into its memory, whether it may write there itself or not.
