@@ -66,7 +66,8 @@ fn memory_limits_and_their_clients() {
     let table = table();
     println!("{table}");
     if env::var_os("UPDATE").is_some() {
-        readme::write_part("memory", &table);
+        let readme = readme::repository().join("README.md");
+        readme::marked::replace(&readme, "memory", &table).expect("README.md");
     }
 }
 

@@ -1,6 +1,10 @@
 //! The README's commands: each is run here, or is one of make's that another test runs.
 //! A command that is new there has to be known here.
 
+#[allow(dead_code, reason = "the bench uses the rest")]
+#[path = "bench/src/marked.rs"]
+pub mod marked;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,28 +13,8 @@ use crate::memory;
 use crate::support::tree::succeeded;
 use crate::support::{Dialogue, Server, binary, cargo, eventually, is_for_x86_64, tool};
 
-fn repository() -> &'static Path {
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A text before, in and after the part of a name, which a command writes between
-/// `<!-- NAME -->` and `<!-- /NAME -->`.
-#[track_caller]
-fn around_part<'a>(text: &'a str, name: &str) -> [&'a str; 3] {
-    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let start = text.find(&open).expect(name) + open.len();
-    let (before, rest) = text.split_at(start);
-    let (part, after) = rest.split_at(rest.find(&close).expect(name));
-    [before, part, after]
-}
-
-/// Writes the README's part of that name anew.
-#[track_caller]
-pub fn write_part(name: &str, part: &str) {
-    let file = repository().join("README.md");
-    let readme = fs::read_to_string(&file).expect("README.md");
-    let [before, _, after] = around_part(&readme, name);
-    fs::write(file, [before, part, after].concat()).expect("README.md");
 }
 
 /// The commands in the README's indented blocks, without their comments; one that goes
@@ -185,9 +169,8 @@ fn costs_are_those_of_the_report() {
     let text = |name| fs::read_to_string(repository().join(name)).expect(name);
     let (readme, report) = (text("README.md"), text("tests/bench/REPORT.md"));
     for name in ["costs", "in-short", "board-costs"] {
-        let [_, part, _] = around_part(&readme, name);
-        let [_, reported, _] = around_part(&report, name);
-        assert_eq!(part, reported, "{name}");
+        let part = marked::part(&readme, name).expect(name);
+        assert_eq!(part, marked::part(&report, name).expect(name), "{name}");
         assert!(part.contains(|c: char| c.is_ascii_digit()), "{name}");
     }
 }
@@ -197,7 +180,7 @@ fn costs_are_those_of_the_report() {
 #[test]
 fn clients_of_a_memory_limit_fill_it() {
     let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
-    let [_, table, _] = around_part(&readme, "memory");
+    let table = marked::part(&readme, "memory").expect("the table");
     let rows = table.lines().filter_map(|line| {
         let cells = line.trim_matches('|').split('|');
         let numbers: Option<Vec<f64>> = cells.map(|cell| cell.trim().parse().ok()).collect();
