@@ -21,9 +21,11 @@ need_rustup() {
     exit 1
 }
 
-# What was refused once is not asked for at every build.
+# What was refused once is not asked for at every build. (boards.sh looks at this, too.)
 refused=target/refused/$target
-if ! installed && [ ! -e "$refused" ]; then
+if installed; then
+    rm -f "$refused"
+elif [ ! -e "$refused" ]; then
     need_rustup
     echo "adding $target to your Rust toolchain (rustup target add)" >&2
     rustup --quiet target add "$target" 2>/dev/null || {
