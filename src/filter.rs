@@ -83,7 +83,7 @@ pub const fn compile(mut rules: &[Rule]) -> Program {
     let mut program = Program { steps: [Step::Return(0); MOST], length: 0 };
     let allow = program.put(Step::Return(libc::SECCOMP_RET_ALLOW));
     let kill = program.put(Step::Return(libc::SECCOMP_RET_KILL_THREAD));
-    let mut named = [false; 512];
+    let mut named = [false; 512]; // By number: for a greater one it does not compile.
     let mut next = kill;
     while let [before @ .., Rule { calls, conditions }] = rules {
         rules = before;
